@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* libvmarena: memory with walls. Everything but testing.h, which is for test programs. */
+#ifndef VMARENA_H
+#define VMARENA_H
+
+#include "vmarena/arena.h"
+#include "vmarena/error.h"
+#include "vmarena/export.h"
+#include "vmarena/fault.h"
+#include "vmarena/page.h"
+#include "vmarena/version.h"
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Arenas: one reservation of address space each, walled by guard pages at both edges.
+ *
+ *      guard │ used ......... cursor │ committed ... limit │ reserved ............ │ guard
+ *     ───────┼───────────────────────┼─────────────────────┼───────────────────────┼───────
+ *     faults │ objects, never moved  │ ready to hand out   │ committed when needed │ faults
+ *
+ * A fenced arena (options.fence) gives each object pages and a guard of its own instead:
+ *
+ *      FENCE_END     guard │ pattern ─ object │ guard │ pattern ─ object │ guard
+ *      FENCE_START   guard │ object ─ pattern │ guard │ object ─ pattern │ guard
+ *
+ * Common to all functions here:
+ * - An arena has one owner at a time: calls on one arena must not overlap. Different arenas are independent.
+ * - None is safe in a signal handler, and none is a cancellation point.
+ * - Sizes and lengths are in bytes. An alignment is a power of two from 1 up to the reservation's size.
+ * - Functions that return int give 0 or a negative errno. On an error nothing has changed, and vmarena_explain() gives
+ *   the reason in a sentence. -EBADF everywhere: the handle is NULL, or the arena was destroyed.
+ */
+#ifndef VMARENA_ARENA_H
+#define VMARENA_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "export.h"
+
+VMARENA_BEGIN_DECLS
+
+/* Protections, to be combined with |. What the CPU cannot do alone it rounds up: on x86-64 WRITE implies READ. */
+#define VMARENA_NONE 0u
+#define VMARENA_READ 1u
+#define VMARENA_WRITE 2u
+#define VMARENA_EXEC 4u
+
+enum vmarena_fence {
+    VMARENA_FENCE_OFF,   /* bump allocation: objects side by side */
+    VMARENA_FENCE_END,   /* each object ends at a guard (as nearly as its alignment allows): overruns fault */
+    VMARENA_FENCE_START, /* each object starts at a guard: underruns fault */
+};
+
+/* How each page of the reservation becomes usable. */
+enum vmarena_commit_policy {
+    VMARENA_COMMIT_AUTO,      /* asked for: let the library choose by what this process may do */
+    VMARENA_COMMIT_NORESERVE, /* all readable and writable at once; the kernel gives pages on first touch */
+    VMARENA_COMMIT_PROTECT,   /* inaccessible until committed step by step: for strict overcommit and tight limits */
+};
+
+/* What keeps a guard inside a reservation inaccessible. The guards at its edges are always PROT_NONE. */
+enum vmarena_guard_kind {
+    VMARENA_GUARD_AUTO,    /* asked for: markers where trying one works, otherwise mprotect */
+    VMARENA_GUARD_MARKER,  /* MADV_GUARD_INSTALL: no map entry spent, a million guards in one mapping */
+    VMARENA_GUARD_PROTECT, /* mprotect(PROT_NONE): two map entries a guard */
+};
+
+/* Huge pages asked for, and the rung of the ladder obtained. */
+enum vmarena_huge {
+    VMARENA_HUGE_SYSTEM,      /* as the system does by itself */
+    VMARENA_HUGE_NEVER,       /* MADV_NOHUGEPAGE */
+    VMARENA_HUGE_TRANSPARENT, /* MADV_HUGEPAGE, aligned and committed in steps that let huge pages form */
+    VMARENA_HUGE_COLLAPSE,    /* as TRANSPARENT, and committed pages are collapsed at once where the system can */
+    VMARENA_HUGE_2M,          /* from the hugetlb pool of 2 MiB pages; falls to TRANSPARENT */
+    VMARENA_HUGE_1G,          /* from the hugetlb pool of 1 GiB pages; falls to 2M, then TRANSPARENT */
+};
+
+/* options.flags */
+#define VMARENA_LOCK 1u         /* mlock(2): resident and never swapped; fails where RLIMIT_MEMLOCK forbids it */
+#define VMARENA_DONT_DUMP 2u    /* MADV_DONTDUMP: left out of core dumps */
+#define VMARENA_DONT_FORK 4u    /* MADV_DONTFORK: absent in the child of a fork */
+#define VMARENA_WIPE_ON_FORK 8u /* MADV_WIPEONFORK: zero-filled in the child of a fork; not with fence markers */
+#define VMARENA_PREFAULT 16u    /* commit brings the pages in at once: no faults later */
+#define VMARENA_ALLOW_EXEC 32u  /* VMARENA_EXEC may be asked of vmarena_protect; -EACCES without */
+
+/* All zero is a good default. */
+struct vmarena_options {
+    size_t reserve;   /* address space, rounded up to pages; 0: 64 GiB, or as much less as the process may have */
+    size_t commit;    /* commit step, rounded up to pages (huge pages where asked for); 0: 64 KiB or a huge page */
+    size_t guard;     /* width of each guard, rounded up to pages; 0: one page. Wider catches wider strides */
+    enum vmarena_huge huge;
+    enum vmarena_fence fence;
+    enum vmarena_guard_kind guard_kind;
+    enum vmarena_commit_policy commit_policy;
+    unsigned flags;
+    const char *name; /* shown in fault descriptions, and in /proc/self/maps where the kernel allows; copied, 31 bytes */
+};
+
+/*
+ * An arena. The two members are part of the ABI, so that every language can inline the same fast path; nobody but
+ * vmarena_alloc writes them. Both are inclusive ("the last byte"), which saves two instructions of fifteen. Where every
+ * allocation must be seen (fenced arenas, and any arena in a process under ASan or Valgrind) limit stays at cursor, so
+ * that each call takes the slow path: one fast path serves all modes.
+ */
+struct vmarena {
+    uintptr_t cursor; /* the last byte handed out, or the one before the arena's first */
+    uintptr_t limit;  /* the last byte that the fast path may hand out */
+};
+
+/* A point in an arena's life, to come back to. Opaque; freely copied. */
+struct vmarena_mark {
+    uint64_t arena;
+    uint64_t generation;
+    uintptr_t cursor;
+    size_t objects;
+};
+
+struct vmarena_stats {
+    size_t reserved;   /* bytes of address space, the guards at the edges not counted */
+    size_t committed;  /* bytes made usable so far */
+    size_t used;       /* bytes from the start to the cursor: objects, alignment and, in a fenced arena, guards */
+    size_t peak;       /* the largest "used" so far */
+    size_t objects;    /* live objects of a fenced arena; 0 in a bump arena, which does not count */
+    size_t resident;   /* bytes in memory now, asked of the kernel; 0 where it does not tell */
+    size_t huge;       /* of these, bytes on huge pages; 0 where the kernel does not tell */
+    size_t guard;      /* bytes of each guard */
+    size_t page_size;  /* bytes of the pages asked for: the system's, or the hugetlb page obtained */
+    unsigned prot;     /* the arena's protection now (ranges apart) */
+    unsigned flags;    /* options.flags as obtained */
+    enum vmarena_huge huge_asked;
+    enum vmarena_huge huge_obtained; /* the rung that the kernel accepted; "huge" tells what it gave */
+    enum vmarena_guard_kind guard_kind;
+    enum vmarena_commit_policy commit_policy;
+    bool named;     /* the kernel took the name */
+    bool sealed;
+    bool annotated; /* ASan or Valgrind is told of every allocation */
+};
+
+/*
+ * Makes an arena. options may be NULL: all defaults. *out is written only on success; vmarena_destroy() frees it.
+ * -EINVAL: an option out of its range, or flags that contradict. -ENOMEM: no address space, memory, or map entries left
+ * (vmarena_explain() tells which). -EPERM, -EAGAIN: VMARENA_LOCK beyond RLIMIT_MEMLOCK. -EOPNOTSUPP: a guard kind or
+ * flag that this system refuses (a wish that has a fallback, as huge pages, never fails: see vmarena_stats).
+ */
+VMARENA_API int vmarena_create(struct vmarena **out, const struct vmarena_options *options);
+
+/* Unmaps the arena and everything in it. NULL is allowed; a second call on the same handle is ignored. */
+VMARENA_API void vmarena_destroy(struct vmarena *arena);
+
+/* The exported twin of vmarena_alloc, for languages that cannot inline it, and its slow path. Same contract. */
+VMARENA_API void *vmarena_alloc_slow(struct vmarena *arena, size_t size, size_t align);
+
+/*
+ * size bytes aligned to align, owned by the arena until it is rewound past them, reset or destroyed. NULL where size is
+ * 0 (-EINVAL), align is no power of two or larger than the reservation (-EINVAL), the arena is full (-ENOSPC), or the
+ * system refused memory (-ENOMEM) or the arena is not writable and fenced (-EACCES); vmarena_explain() tells.
+ * The contents are unspecified in memory that was used before: see vmarena_alloc_zeroed.
+ */
+static inline void *vmarena_alloc(struct vmarena *arena, size_t size, size_t align) {
+    /* One compare serves every check, for one branch: whatever is wrong drives `last` to the top of the address space.
+     * No power of two: align & (align - 1) is not 0, and its negation is huge (user addresses leave the top bit of a
+     * 64-bit pointer free; on narrower ones every bit is set). Align 0: the mask is all ones. Size 0 or an overflow:
+     * the sum carries, and the carry is spread over all bits. */
+    uintptr_t mask = (uintptr_t)align - 1, uneven = (uintptr_t)align & mask;
+    uintptr_t before = arena->cursor | mask | (sizeof(uintptr_t) > 4 ? (uintptr_t)0 - uneven : (uintptr_t)0 - (uneven != 0));
+    uintptr_t last;
+    bool carry = __builtin_add_overflow(before, (uintptr_t)size - 1, &last);
+    if (__builtin_constant_p(size) && __builtin_constant_p(align) && size - 1 < 65536 && align - 1 < 4096 && uneven == 0)
+        carry = false; /* no arena lies within 128 KiB of the top of the address space */
+    last |= (uintptr_t)0 - carry;
+    if (VMARENA_UNLIKELY(last >= arena->limit)) return vmarena_alloc_slow(arena, size, align);
+    arena->cursor = last + 1;
+    return (void *)(before + 1);
+}
+
+/* count objects of size bytes each, as one; NULL also where count × size overflows (-EOVERFLOW). */
+VMARENA_API void *vmarena_alloc_array(struct vmarena *arena, size_t count, size_t size, size_t align);
+
+/* As vmarena_alloc, all bytes zero. Pages fresh from the system are known to be zero and not written. */
+VMARENA_API void *vmarena_alloc_zeroed(struct vmarena *arena, size_t size, size_t align);
+
+/*
+ * Grows or shrinks an object in place where it is the last one, or shrinks any other (its address stays); otherwise a
+ * new object is made with the alignment of the old address up to 16, the contents are copied, and the old one is left
+ * to the arena (in a fenced arena: fenced off). old_size must be the size it was allocated with (-EINVAL in a fenced
+ * arena, which knows it). NULL on failure, the object untouched. NULL object: as vmarena_alloc with alignment 16.
+ */
+VMARENA_API void *vmarena_resize(struct vmarena *arena, void *object, size_t old_size, size_t new_size);
+
+/* The arena's present point. A mark of a NULL or destroyed arena is one that no rewind accepts. */
+VMARENA_API struct vmarena_mark vmarena_mark(const struct vmarena *arena);
+
+/*
+ * Takes back everything allocated since the mark. In a fenced arena the objects taken back fault from now on, and their
+ * slack is checked first. -EINVAL: the mark is of another arena. -ESTALE: the arena was rewound past the mark since (an
+ * order that is not last in, first out; the last 64 rewinds that matter are remembered). -EILSEQ: the slack of an object
+ * taken back was overwritten, vmarena_explain() tells of which and where; the arena is rewound all the same.
+ */
+VMARENA_API int vmarena_rewind(struct vmarena *arena, struct vmarena_mark mark);
+
+/*
+ * Takes back everything. keep_bytes of the memory stay committed and resident for reuse, the rest goes back to the
+ * system (SIZE_MAX: keep all; 0: keep none; with VMARENA_LOCK all is kept). Marks taken before are stale. -EILSEQ: as vmarena_rewind.
+ */
+VMARENA_API int vmarena_reset(struct vmarena *arena, size_t keep_bytes);
+
+/*
+ * Gives the memory of whole pages in [start, start + length) back to the system: they read as zero from now on. start
+ * and length must be multiples of the page size, within the used part (-EINVAL). -EPERM: sealed. Not in a fenced arena
+ * (-EOPNOTSUPP).
+ */
+VMARENA_API int vmarena_discard(struct vmarena *arena, void *start, size_t length);
+
+/* Checks the slack around every live object of a fenced arena: 0 or -EILSEQ, as vmarena_rewind. 0 in a bump arena. */
+VMARENA_API int vmarena_check(const struct vmarena *arena);
+
+/*
+ * Changes the protection of the whole arena: VMARENA_NONE, or _READ, _WRITE and _EXEC combined. Guards stay guards.
+ * -EINVAL: unknown bits. -EACCES: _EXEC without VMARENA_ALLOW_EXEC. -EPERM: the arena is sealed. -ENOMEM: no map entry
+ * left. One mprotect(2) in a bump arena and with guard markers; with VMARENA_GUARD_PROTECT one for each fenced object.
+ */
+VMARENA_API int vmarena_protect(struct vmarena *arena, unsigned prot);
+
+/*
+ * The same for whole pages: start and length must be multiples of the page size, length not 0, within the reservation
+ * (-EINVAL). In a fenced arena the range must lie in the pages of one object (-EINVAL).
+ */
+VMARENA_API int vmarena_protect_range(struct vmarena *arena, void *start, size_t length, unsigned prot);
+
+/*
+ * Opens a protection scope: sets prot and remembers what was there; vmarena_protect_pop() brings it back. Scopes nest,
+ * 16 deep (-EOVERFLOW). Pop without push: -EINVAL. Other errors as vmarena_protect.
+ */
+VMARENA_API int vmarena_protect_push(struct vmarena *arena, unsigned prot);
+VMARENA_API int vmarena_protect_pop(struct vmarena *arena);
+
+/* Brings the pages of the next `bytes` of the arena in now. -ENOSPC: more than is left. -ENOMEM: refused. */
+VMARENA_API int vmarena_prefault(struct vmarena *arena, size_t bytes);
+
+/*
+ * Forbids every later change of the mapping and its protection, by anyone in the process, until it ends: mseal(2),
+ * Linux 6.10. The arena can still allocate what is committed already, and vmarena_destroy() then only forgets the
+ * handle: the memory stays mapped. Not in a fenced arena (-EOPNOTSUPP), nor where the kernel has no mseal (-EOPNOTSUPP).
+ */
+VMARENA_API int vmarena_seal(struct vmarena *arena);
+
+/* Fills *out; all zero for a NULL or destroyed arena. resident and huge cost a look into /proc. */
+VMARENA_API void vmarena_stats(const struct vmarena *arena, struct vmarena_stats *out);
+
+/* Whether any byte of address lies in the arena's reservation, its guards included. */
+VMARENA_API bool vmarena_owns(const struct vmarena *arena, const void *address);
+
+/*
+ * A thread's scratch memory: two arenas a thread, made at the first use and freed at the thread's end.
+ * _begin gives one that is not `conflict` (the arena a caller hands its result in, or NULL) and its present point;
+ * _end rewinds it. arena is NULL where it could not be made. A scope belongs to the thread that began it.
+ */
+struct vmarena_scratch {
+    struct vmarena *arena;
+    struct vmarena_mark mark;
+};
+VMARENA_API struct vmarena_scratch vmarena_scratch_begin(const struct vmarena *conflict);
+VMARENA_API int vmarena_scratch_end(struct vmarena_scratch scratch);
+
+VMARENA_END_DECLS
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMARENA_ERROR_H
+#define VMARENA_ERROR_H
+
+#include "export.h"
+
+VMARENA_BEGIN_DECLS
+
+/*
+ * A sentence about the calling thread's last failure in this library, for people: which call, which limit, what to do.
+ * "" before the first failure. A later success leaves it alone, as with errno. The text belongs to the thread and
+ * stands until that thread's next failure. Not for use in a signal handler.
+ */
+VMARENA_API const char *vmarena_explain(void);
+
+VMARENA_END_DECLS
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Faults: SIGSEGV and SIGBUS caught, explained and survived.
+ *
+ *      struct vmarena_fault fault;
+ *      if (vmarena_try(body, arg, &fault) == 1) {
+ *          char text[256];
+ *          vmarena_fault_describe(&fault, text, sizeof text);
+ *      }
+ *
+ * A fault is claimed only if the kernel raised it for an access (si_code > 0), the thread that faulted has a scope open,
+ * and the address belongs to that scope: by default memory that this library registered, or one arena, or any address.
+ * Otherwise the next outer scope is asked, then the handler that was there before ours.
+ *
+ * What a guarded body may do. When it faults, the body is left as by siglongjmp(3): its frames and those of everything
+ * it called are gone. No destructor, cleanup or defer runs, and a lock that a function held there (malloc, stdio) stays
+ * held. So read, write and compute in it; do not call what locks or allocates. Locals of the function that contains a
+ * VMARENA_TRY and are changed in it must be volatile to be read after it (C11 7.13.2.1).
+ */
+#ifndef VMARENA_FAULT_H
+#define VMARENA_FAULT_H
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "export.h"
+
+VMARENA_BEGIN_DECLS
+
+struct vmarena;
+
+enum vmarena_access { VMARENA_ACCESS_UNKNOWN, VMARENA_ACCESS_READ, VMARENA_ACCESS_WRITE, VMARENA_ACCESS_EXEC };
+
+enum vmarena_fault_kind {
+    VMARENA_FAULT_OTHER,            /* none of these: see signo and code */
+    VMARENA_FAULT_OVERRUN,          /* past the end of an object: its guard or slack, or an arena's edge */
+    VMARENA_FAULT_UNDERRUN,         /* before the start of an object */
+    VMARENA_FAULT_USE_AFTER_FREE,   /* an object that was freed, rewound or reset */
+    VMARENA_FAULT_PROTECTED,        /* memory that is there and forbids this access */
+    VMARENA_FAULT_UNMAPPED,         /* nothing is there; `object` may name the nearest memory of ours */
+    VMARENA_FAULT_PAST_END_OF_FILE, /* a page of a file mapping that the file no longer reaches */
+    VMARENA_FAULT_HARDWARE,         /* a memory error (BUS_MCEERR_AR) */
+};
+
+struct vmarena_fault {
+    int signo;                    /* SIGSEGV or SIGBUS; 0: no fault */
+    int code;                     /* si_code, as in sigaction(2): SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR, ... */
+    void *address;                /* the byte that was touched (the first inaccessible one of a wider access) */
+    void *pc;                     /* the instruction that touched it; NULL: unknown on this CPU */
+    enum vmarena_access access;
+    enum vmarena_fault_kind kind;
+    void *object;                 /* the object whose guard, slack or pages were touched; NULL: none known */
+    size_t object_size;           /* its bytes, as asked for */
+    ptrdiff_t distance;           /* from the object's nearest edge: +1 the first byte past the end, -1 the last before
+                                     the start, 0 inside it */
+    const void *owner;            /* the arena, heap or view that owns the memory; NULL: none. Only to compare with */
+    char owner_name[32];          /* its name, "" if it has none */
+    uint64_t file_offset;         /* of the byte in the file, where the owner is a view */
+    uint64_t reserved[4];
+};
+
+/* ---- guarded bodies ------------------------------------------------------------------------------------------- */
+
+/*
+ * Runs body(arg). 0: it returned. 1: it faulted in memory that this library registered and was left; *fault (which may
+ * be NULL) tells how. A negative errno: it was not run, because the handlers could not be installed (-EINVAL: body is
+ * NULL; otherwise what sigaction(2) gave). Scopes nest and belong to their thread; any thread. Safe in a signal handler
+ * once the calling thread has opened its first scope. errno, the signal mask and the floating-point modes after a fault
+ * are those of the moment of the fault. Costs no system call when nothing faults.
+ */
+VMARENA_API int vmarena_try(void (*body)(void *), void *arg, struct vmarena_fault *fault);
+
+/* The same, claiming only faults in one arena, its guards included (-EBADF: NULL). */
+VMARENA_API int vmarena_try_in(const struct vmarena *arena, void (*body)(void *), void *arg, struct vmarena_fault *fault);
+
+/* The same, claiming faults at any address. It hides the host's own bugs while the body runs: keep it short. */
+VMARENA_API int vmarena_try_any(void (*body)(void *), void *arg, struct vmarena_fault *fault);
+
+/*
+ * The same in the caller's frame:
+ *
+ *      struct vmarena_scope scope;
+ *      VMARENA_TRY(&scope) { *p = 1; } VMARENA_CATCH(fault) { printf("%p\n", fault->address); }
+ *
+ * The scope needs no initialisation and lives at least until the block ends. In the second block `fault` is a
+ * const struct vmarena_fault *, good as long as the scope. Should the scope not open, the first block does not run, and
+ * the second finds fault->signo 0 and a negative errno in fault->code. break leaves the first block as it would a loop;
+ * return and goto out of it are fine: the scope closes.
+ */
+struct vmarena_scope {
+    sigjmp_buf landing;
+    struct vmarena_scope *outer;
+    const void *claims;  /* an arena, or one of the two addresses below */
+    uintptr_t stack;     /* the landing's stack pointer */
+    struct vmarena_fault fault;
+};
+
+#define VMARENA_TRY(scope) VMARENA_TRY_(scope, vmarena_claims_registered)
+#define VMARENA_TRY_IN(scope, arena) VMARENA_TRY_(scope, arena)
+#define VMARENA_TRY_ANY(scope) VMARENA_TRY_(scope, vmarena_claims_any)
+#define VMARENA_TRY_(scope, claims)                                                                                     \
+    if (vmarena_scope_enter((scope), (claims)) == 0 && sigsetjmp((scope)->landing, 0) == 0)                             \
+        for (struct vmarena_scope *vmarena_open_ __attribute__((cleanup(vmarena_scope_leave_))) = (scope),              \
+                                  *vmarena_once_ = vmarena_open_;                                                      \
+             vmarena_once_ != NULL; vmarena_once_ = NULL)
+#define VMARENA_CATCH(name)                                                                                             \
+    else for (const struct vmarena_fault *name = vmarena_scope_fault(); name != NULL; name = NULL)
+
+/* What a scope claims, for vmarena_scope_enter: these two, or an arena. */
+VMARENA_API extern const char vmarena_claims_registered[1], vmarena_claims_any[1];
+
+/*
+ * The parts of VMARENA_TRY, for bindings. _enter makes *scope the thread's innermost; the caller must call
+ * sigsetjmp(scope->landing, 0) in its own frame before anything can fault. _leave closes it and all inside it.
+ * _fault gives the record of the scope that the thread left last by a fault or failed to enter.
+ */
+VMARENA_API int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims);
+VMARENA_API void vmarena_scope_leave(struct vmarena_scope *scope);
+VMARENA_API const struct vmarena_fault *vmarena_scope_fault(void);
+
+/*
+ * A longjmp of the host's own out of a body abandons its scopes. Take _top before and _unwind to it after: every scope
+ * opened since is closed. _top is NULL where none is open.
+ */
+VMARENA_API struct vmarena_scope *vmarena_scope_top(void);
+VMARENA_API void vmarena_scope_unwind(struct vmarena_scope *top);
+
+static inline void vmarena_scope_leave_(struct vmarena_scope **scope) { vmarena_scope_leave(*scope); }
+
+/* ---- fault-tolerant operations, at any address ------------------------------------------------------------------ */
+
+/*
+ * Copies, fills or compares up to length bytes in ascending order and returns how many were done. Fewer than length:
+ * *fault (which may be NULL) tells why, and exactly that many bytes were read and written; in _compare a fault->signo of
+ * 0 says that the byte at that index differs. All done: fault->signo is 0. Source and target of a copy must not
+ * overlap. Any thread.
+ */
+VMARENA_API size_t vmarena_copy(void *to, const void *from, size_t length, struct vmarena_fault *fault);
+VMARENA_API size_t vmarena_fill(void *to, int byte, size_t length, struct vmarena_fault *fault);
+VMARENA_API size_t vmarena_compare(const void *left, const void *right, size_t length, struct vmarena_fault *fault);
+
+/*
+ * One load or store of 1, 2, 4 or 8 bytes at an address that is a multiple of size. 0: done. 1: faulted. -EINVAL: another
+ * size, an unaligned address, or value is NULL. *value is written only on success. Any thread.
+ */
+VMARENA_API int vmarena_read(const void *address, void *value, size_t size, struct vmarena_fault *fault);
+VMARENA_API int vmarena_write(void *address, const void *value, size_t size, struct vmarena_fault *fault);
+
+/* ---- repair and retry ------------------------------------------------------------------------------------------- */
+
+/*
+ * Called in the signal handler, before any scope is asked, for a fault in the arena's memory or guards. It may make the
+ * access legal (mprotect is safe there on Linux, although signal-safety(7) does not list it; vmarena_protect_range on
+ * this arena is too) and return true: the access is tried again. false: it goes on to the scopes. It runs with SIGSEGV
+ * and SIGBUS deliverable: a fault of its own is not repaired and dies, or is caught, where it happened.
+ */
+typedef bool vmarena_fault_fn(const struct vmarena_fault *fault, void *arg);
+
+/* Sets the arena's repair function; NULL takes it away. Installs the handlers (errors as vmarena_fault_install). */
+VMARENA_API int vmarena_on_fault(struct vmarena *arena, vmarena_fault_fn *function, void *arg);
+
+/* ---- the handlers ------------------------------------------------------------------------------------------------- */
+
+enum vmarena_fault_status {
+    VMARENA_HANDLER_ABSENT,    /* not installed */
+    VMARENA_HANDLER_INSTALLED, /* ours for both signals */
+    VMARENA_HANDLER_DISPLACED, /* installed, then somebody set another: it may or may not call ours */
+    VMARENA_HANDLER_HOST,      /* the host has its own and calls vmarena_handle_signal */
+};
+
+/*
+ * Installs the handlers for SIGSEGV and SIGBUS; counted, so that each _install is undone by one _uninstall. The first
+ * scope does it too, once and uncounted. Handlers there before are kept and get every fault that is not ours, with their
+ * own mask and flags. 0; -EAGAIN where they are displaced already (see _reassert); or what sigaction(2) gave, nothing
+ * changed. Any thread.
+ */
+VMARENA_API int vmarena_fault_install(void);
+
+/*
+ * Undoes one _install; the last puts the handlers back that were there before. -EINVAL: not installed. -EBUSY:
+ * displaced, so that nothing is taken away from under somebody who may call ours, or scopes are open; nothing changed.
+ */
+VMARENA_API int vmarena_fault_uninstall(void);
+
+/* An enum vmarena_fault_status; two sigaction(2) calls. Any thread. */
+VMARENA_API int vmarena_fault_status(void);
+
+/*
+ * Puts ours on top again after somebody displaced it (faulthandler, cmocka, a JVM), chaining to what is there now; if
+ * that calls ours, the handler before it is next: no cycle. Nothing to do: 0. -EOVERFLOW: displaced more than 8 times.
+ */
+VMARENA_API int vmarena_fault_reassert(void);
+
+/*
+ * For a host that owns the handlers: after vmarena_fault_host(true) the library never installs its own, and the host's
+ * handler (SA_SIGINFO | SA_ONSTACK | SA_NODEFER, empty mask) calls vmarena_handle_signal first with its three
+ * arguments. true: dealt with; the handler returns at once. false: not ours. Safe in a signal handler, of course.
+ * vmarena_fault_host: -EBUSY where ours are installed.
+ */
+VMARENA_API int vmarena_fault_host(bool on);
+VMARENA_API bool vmarena_handle_signal(int signo, siginfo_t *info, void *context);
+
+/* ---- in words ----------------------------------------------------------------------------------------------------- */
+
+/*
+ * One line, without a newline: `overrun: write 1 byte past the end of a 24-byte object at 0x7f0000001fe8 in "tokens"
+ * (SIGSEGV at 0x7f0000002000)`, where 1 is the first byte past the end. Written like snprintf: at most size bytes, always
+ * terminated where size is not 0; returns the length it would need. Allocates nothing; safe in a signal handler.
+ */
+VMARENA_API size_t vmarena_fault_describe(const struct vmarena_fault *fault, char *text, size_t size);
+
+/* The same over several lines, one fact each. */
+VMARENA_API size_t vmarena_fault_explain(const struct vmarena_fault *fault, char *text, size_t size);
+
+VMARENA_END_DECLS
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where an object lies against its guard, and the pattern that fills the slack around it.
+ *
+ *      FENCE_END    pages: │ before ........ object │ guard      before: what the size lacks to whole pages
+ *      FENCE_START  guard │ object ........ after │              after:  the same, at the other side
+ *
+ * An alignment wider than the size leaves a little slack at the guarded side, too.
+ */
+#ifndef VMARENA_FENCE_H
+#define VMARENA_FENCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmarena/arena.h"
+
+struct vmarena_fence_place {
+    size_t pages;  /* bytes of the pages that hold the object, a multiple of the page size */
+    size_t offset; /* of the object in them */
+};
+
+/*
+ * Places size bytes (not 0) aligned to align (a power of two) in pages that start at a multiple of align and of page.
+ * -EOVERFLOW: size does not fit in whole pages.
+ */
+int vmarena_fence_place(struct vmarena_fence_place *place, size_t size, size_t align, enum vmarena_fence side,
+                        size_t page);
+
+/* Fills [start, end) with the pattern, each byte a function of its own address. */
+void vmarena_fence_fill(uintptr_t start, uintptr_t end);
+
+/* The first byte in [start, end) that no longer holds the pattern, or end. Signal-safe. */
+uintptr_t vmarena_fence_check(uintptr_t start, uintptr_t end);
+
+/* The signed distance from [start, start + size) to address: +1 is the first byte past the end, -1 the last before the
+ * start, 0 inside. Signal-safe. */
+ptrdiff_t vmarena_fence_distance(uintptr_t start, size_t size, uintptr_t address);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system underneath: the only declarations through which the library reaches memory, signals, threads and the CPU.
+ * Everything that depends on an operating system or a processor is behind this file, in prim/.
+ *
+ * Preconditions, once for all: addresses and sizes are page-aligned and sizes not 0, unless said otherwise. Functions
+ * return 0 or a negative errno, as the failing call gave it; none sets vmarena_explain(). "Signal-safe": a signal
+ * handler may call it.
+ */
+#ifndef VMARENA_PRIM_H
+#define VMARENA_PRIM_H
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmarena/arena.h"
+#include "vmarena/fault.h"
+#include "vmarena/page.h"
+
+/* ---- memory (prim/memory.c) --------------------------------------------------------------------------------------- */
+
+/* The page size; cached. Signal-safe after the first call. */
+size_t vmarena_prim_page_size(void);
+
+/*
+ * Maps size bytes of private anonymous memory with the given protection, at a multiple of align (a power of two, at
+ * least a page), and not within 128 KiB of the top of the address space (vmarena_alloc relies on it). Without account
+ * the kernel keeps no memory back for it (MAP_NORESERVE).
+ */
+int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool account);
+
+/* Replaces what is mapped at address by hugetlb pages of 2^shift bytes, readable and writable. -ENOMEM: pool too small. */
+int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift);
+
+/* Replaces what is mapped at address by size bytes of the file from offset on; shared or private. */
+int vmarena_prim_map_file(void *address, size_t size, unsigned prot, bool shared, int fd, uint64_t offset);
+
+/* Replaces what is mapped at address by fresh inaccessible memory that the kernel does not account for. */
+int vmarena_prim_map_reserved(void *address, size_t size);
+
+int vmarena_prim_unmap(void *address, size_t size);
+
+/* Signal-safe on every system we know, although POSIX does not promise it. */
+int vmarena_prim_protect(void *address, size_t size, unsigned prot);
+
+/* Gives the pages back; they read as zero afterwards. */
+int vmarena_prim_discard(void *address, size_t size);
+
+/* Makes pages fault on every access until removed, dropping their contents, without a map entry. */
+int vmarena_prim_guard_install(void *address, size_t size);
+int vmarena_prim_guard_remove(void *address, size_t size);
+
+struct vmarena_prim_range {
+    void *address;
+    size_t size;
+};
+
+/* The same for many ranges, in as few system calls as can be; stops at the first error. */
+int vmarena_prim_guard_install_many(const struct vmarena_prim_range *ranges, size_t count);
+int vmarena_prim_guard_remove_many(const struct vmarena_prim_range *ranges, size_t count);
+
+/* Whether installing a guard marker works here: tried once, on a page of its own, then cached. */
+bool vmarena_prim_has_guard_markers(void);
+
+enum vmarena_prim_advice {
+    VMARENA_PRIM_HUGE,
+    VMARENA_PRIM_NO_HUGE,
+    VMARENA_PRIM_COLLAPSE,
+    VMARENA_PRIM_DONT_DUMP,
+    VMARENA_PRIM_DONT_FORK,
+    VMARENA_PRIM_WIPE_ON_FORK,
+    VMARENA_PRIM_POPULATE_WRITE, /* falls back to touching the pages, which must be writable */
+    VMARENA_PRIM_SEQUENTIAL,
+    VMARENA_PRIM_RANDOM,
+    VMARENA_PRIM_WILL_NEED,
+    VMARENA_PRIM_DONT_NEED,
+    VMARENA_PRIM_NORMAL,
+};
+/* -EOPNOTSUPP: this system does not know it. */
+int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice advice);
+
+int vmarena_prim_lock(void *address, size_t size);
+int vmarena_prim_unlock(void *address, size_t size);
+int vmarena_prim_seal(void *address, size_t size);                   /* -EOPNOTSUPP where there is no mseal(2) */
+int vmarena_prim_name(void *address, size_t size, const char *name); /* -EOPNOTSUPP where there are no names */
+int vmarena_prim_sync(void *address, size_t size);                   /* msync(2), MS_SYNC */
+
+/* Bytes resident and, of these, on huge pages. -EOPNOTSUPP: the system does not tell. */
+int vmarena_prim_residency(const void *address, size_t size, size_t *resident, size_t *huge);
+
+/* Whether memory that is merely reserved counts against a limit of this process: strict overcommit or a finite
+ * RLIMIT_DATA or RLIMIT_AS. */
+bool vmarena_prim_strict_commit(size_t size);
+
+/* Map entries the process has and may have; limit 0: not known. */
+void vmarena_prim_map_entries(size_t *used, size_t *limit);
+
+/* The size of a transparent huge page, 0 where there are none; cached. */
+size_t vmarena_prim_huge_page_size(void);
+
+/* ---- signals (prim/signal.c) ---------------------------------------------------------------------------------------- */
+
+typedef void vmarena_prim_handler(int signo, siginfo_t *info, void *context);
+
+struct vmarena_prim_action {
+    struct sigaction system;
+};
+
+/* Sets handler for signo, with the flags our handler needs; *previous gets what was there. */
+int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *previous);
+int vmarena_prim_signal_restore(int signo, const struct vmarena_prim_action *action);
+/* 1: handler is what is set now; 0: it is not. *current may be NULL. */
+int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *current);
+
+/*
+ * Hands a signal to an earlier action, from within our handler, as the kernel would have: with its mask, SA_SIGINFO,
+ * SA_RESETHAND (*action becomes the default) and SA_NODEFER; ignored and default ones die as they must when the fault is
+ * real, and a signal that somebody sent is sent again. Signal-safe.
+ */
+void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action);
+
+/*
+ * Gives the calling thread an alternate signal stack with a guard page, unless it has one; it is freed at the thread's
+ * end. Called outside signal handlers.
+ */
+int vmarena_prim_signal_stack(void);
+
+/* ---- the CPU's view of a fault (prim/context.c) ------------------------------------------------------------------------ */
+
+/* Whether the kernel raised the signal for an access of this thread to an address it can name. Signal-safe. */
+bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info);
+
+/* Fills signo, code, address, pc and access. Signal-safe. */
+void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const siginfo_t *info, const void *context);
+
+/* The kind that the signal alone tells, for memory that nobody registered: UNMAPPED, PROTECTED, PAST_END_OF_FILE,
+ * HARDWARE or OTHER. Signal-safe. */
+enum vmarena_fault_kind vmarena_prim_fault_kind(int signo, int code);
+
+/*
+ * Leaves a signal handler for landing(argument) on the stack that ends below `stack`. Where the CPU's context can be
+ * rewritten this returns, and the caller returns from its handler: the kernel then restores the signal mask and the
+ * floating-point state of the moment of the fault. Elsewhere it jumps and does not return.
+ */
+void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack);
+
+/* The stack pointer of about here, for vmarena_prim_leave: below the caller's frame. */
+#define vmarena_prim_stack_here() ((uintptr_t)__builtin_frame_address(0))
+
+/* ---- threads (prim/thread.c) --------------------------------------------------------------------------------------------- */
+
+/*
+ * The library's one lock, for what is rare: registering memory, making records, installing handlers. It is held over
+ * fork(2), so that a child may go on using the library. Never taken in a signal handler; not recursive.
+ */
+void vmarena_prim_global_lock(void);
+void vmarena_prim_global_unlock(void);
+
+/* Calls function(argument) when the calling thread ends. */
+int vmarena_prim_at_thread_exit(void (*function)(void *), void *argument);
+
+/* ---- ASan and Valgrind (prim/annotate.c) ---------------------------------------------------------------------------------- */
+
+/* Whether this process runs under either: found once, at run time. Addresses and sizes need no alignment here. */
+bool vmarena_prim_annotating(void);
+void vmarena_prim_forbid(const void *address, size_t size);  /* not addressable until allowed */
+void vmarena_prim_allow(const void *address, size_t size);   /* addressable, contents undefined */
+void vmarena_prim_defined(const void *address, size_t size); /* addressable, contents defined */
+
+#endif

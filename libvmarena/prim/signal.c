@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "../prim.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
+
+/*
+ * SIGINFO: the address is in siginfo_t. ONSTACK: a fault by stack overflow must still find a stack, and the Go runtime
+ * refuses handlers without it. NODEFER with an empty mask: a body is left by a jump that restores no mask, which would
+ * otherwise leave the signal blocked and make the next fault fatal; and a fault inside the handler must reach the outer
+ * scope. RESTART: a host's system calls go on after a fault in another thread was declined (Go expects it too).
+ */
+#define HANDLER_FLAGS (SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART)
+
+int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *previous) {
+    struct sigaction action = {.sa_flags = HANDLER_FLAGS};
+    action.sa_sigaction = handler;
+    sigemptyset(&action.sa_mask);
+    return sigaction(signo, &action, &previous->system) == 0 ? 0 : -errno;
+}
+
+int vmarena_prim_signal_restore(int signo, const struct vmarena_prim_action *action) {
+    return sigaction(signo, &action->system, NULL) == 0 ? 0 : -errno;
+}
+
+int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *current) {
+    struct sigaction action;
+    if (sigaction(signo, NULL, &action) != 0) return -errno;
+    if (current != NULL) current->system = action;
+    return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == handler;
+}
+
+static bool was_sent(const siginfo_t *info) {
+    if (info->si_code <= 0 || info->si_code == SI_USER || info->si_code == SI_QUEUE) return true;
+#ifdef BUS_MCEERR_AO
+    /* Asynchronous: no access will fault again. */
+    if (info->si_signo == SIGBUS && info->si_code == BUS_MCEERR_AO) return true;
+#endif
+    return false;
+}
+
+/* A fault comes again by itself once the default action is set; a signal that was sent does not. */
+static void die_by_default(int signo, bool sent) {
+    struct sigaction action = {.sa_flags = 0};
+    action.sa_handler = SIG_DFL;
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(signo, &action, NULL);
+    if (sent) (void)raise(signo);
+}
+
+static void call_earlier(int signo, siginfo_t *info, void *context, const struct sigaction *action) {
+    sigset_t mask = action->sa_mask, before;
+    if ((action->sa_flags & SA_NODEFER) == 0) (void)sigaddset(&mask, signo);
+    (void)pthread_sigmask(SIG_BLOCK, &mask, &before);
+    if (action->sa_flags & SA_SIGINFO) action->sa_sigaction(signo, info, context);
+    else action->sa_handler(signo);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action) {
+    struct sigaction earlier = action->system;
+    bool sent = was_sent(info);
+    /* SA_SIGINFO and the two constants share a union: the flag says nothing about them. */
+    if (earlier.sa_handler == SIG_IGN && sent) return;
+    if (earlier.sa_handler == SIG_IGN || earlier.sa_handler == SIG_DFL) {
+        die_by_default(signo, sent);
+        return;
+    }
+    if (earlier.sa_flags & (int)SA_RESETHAND) {
+        action->system.sa_handler = SIG_DFL;
+        action->system.sa_flags = 0;
+    }
+    call_earlier(signo, info, context, &earlier);
+}
+
+/* ---- alternate stacks ---- */
+
+#define STACK_SIZE ((size_t)64 * 1024)
+
+static size_t stack_size(void) {
+    size_t size = STACK_SIZE;
+#if defined(__linux__) && defined(AT_MINSIGSTKSZ)
+    /* What the kernel stores there grows with the CPU's registers (AVX-512, AMX): getauxval(3). */
+    size_t least = (size_t)getauxval(AT_MINSIGSTKSZ) + STACK_SIZE / 2;
+    if (size < least) size = least;
+#endif
+    size_t page = vmarena_prim_page_size();
+    return (size + page - 1) / page * page;
+}
+
+static void free_stack(void *mapping) {
+    stack_t now, none = {.ss_flags = SS_DISABLE};
+    size_t page = vmarena_prim_page_size();
+    if (sigaltstack(NULL, &now) == 0 && now.ss_sp == (char *)mapping + page) {
+        if (now.ss_flags & SS_ONSTACK) return;
+        (void)sigaltstack(&none, NULL);
+    }
+    (void)vmarena_prim_unmap(mapping, page + stack_size());
+}
+
+static int make_stack(void) {
+    void *mapping;
+    size_t page = vmarena_prim_page_size(), size = stack_size();
+    int error = vmarena_prim_map(&mapping, page + size, page, VMARENA_READ | VMARENA_WRITE, true);
+    if (error != 0) return error;
+    stack_t stack = {.ss_sp = (char *)mapping + page, .ss_size = size}, none = {.ss_flags = SS_DISABLE};
+    error = vmarena_prim_protect(mapping, page, VMARENA_NONE); /* stacks grow down, into the guard */
+    if (error == 0 && sigaltstack(&stack, NULL) != 0) error = -errno;
+    if (error == 0) {
+        error = vmarena_prim_at_thread_exit(free_stack, mapping);
+        if (error != 0) (void)sigaltstack(&none, NULL);
+    }
+    if (error != 0) (void)vmarena_prim_unmap(mapping, page + size);
+    return error;
+}
+
+int vmarena_prim_signal_stack(void) {
+    static _Thread_local bool done;
+    if (done) return 0;
+    stack_t now;
+    if (sigaltstack(NULL, &now) != 0) return -errno;
+    if (now.ss_flags & SS_DISABLE) {
+        int error = make_stack();
+        if (error != 0) return error;
+    }
+    done = true;
+    return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+#include <stddef.h>
+
+#include "error.h"
+#include "prim.h"
+#include "vmarena/arena.h"
+
+/* Two a thread: a caller that hands its result in one can use the other meanwhile. */
+#define ARENAS 2
+static _Thread_local struct vmarena *scratch[ARENAS];
+
+static void destroy_scratch(void *unused) {
+    (void)unused;
+    for (size_t i = 0; i < ARENAS; i++) {
+        vmarena_destroy(scratch[i]);
+        scratch[i] = NULL;
+    }
+}
+
+/* Made together, so that one exit call frees both. */
+static int make_scratch(void) {
+    static const struct vmarena_options options = {.name = "scratch"};
+    for (size_t i = 0; i < ARENAS; i++) {
+        int error = vmarena_create(&scratch[i], &options);
+        if (i + 1 == ARENAS && error == 0) {
+            error = vmarena_prim_at_thread_exit(destroy_scratch, NULL);
+            if (error != 0) error = vmarena_fail(error, "vmarena_scratch_begin: no memory for a thread-exit function");
+        }
+        if (error != 0) {
+            destroy_scratch(NULL);
+            return error;
+        }
+    }
+    return 0;
+}
+
+struct vmarena_scratch vmarena_scratch_begin(const struct vmarena *conflict) {
+    struct vmarena_scratch none = {.arena = NULL};
+    if (scratch[0] == NULL && make_scratch() != 0) return none;
+    struct vmarena *arena = scratch[0] == conflict ? scratch[1] : scratch[0];
+    return (struct vmarena_scratch){arena, vmarena_mark(arena)};
+}
+
+int vmarena_scratch_end(struct vmarena_scratch ended) { return vmarena_rewind(ended.arena, ended.mark); }
