@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What this system can do, found by trying. A call's success alone proves little: emulators accept any madvise advice
+ * and do nothing. So an attempt also looks for the effect, by means that raise no signal and start no process, since
+ * the host may have threads, handlers and children of its own. Every attempt has fresh pages and gives back all it took.
+ */
+#include "../prim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef __linux__
+
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
+
+/* The kernel's ABI where the C library's headers may be too old for it: include/uapi/asm-generic/mman-common.h and
+ * unistd.h, linux/pidfd.h, linux/fs.h, linux/userfaultfd.h. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+#ifndef PIDFD_SELF_THREAD_GROUP
+#define PIDFD_SELF_THREAD_GROUP (-10001)
+#endif
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+#define DENY_ACCESS 1 /* PKEY_DISABLE_ACCESS */
+
+struct procmap_query {
+    uint64_t size, flags, address;
+    uint64_t start, end, vma_flags, page_size, offset, inode;
+    uint32_t device_major, device_minor, name_size, build_id_size;
+    uint64_t name, build_id;
+};
+#define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
+
+struct scan_region {
+    uint64_t start, end, categories;
+};
+struct scan_argument {
+    uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages;
+    uint64_t inverted, mask, any_of, return_mask;
+};
+#define SCAN_PRESENT ((uint64_t)1 << 3)
+#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_argument)
+
+/* ---- /proc and /sys ---- */
+
+static bool read_text(const char *path, char *text, size_t size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t got = read(fd, text, size - 1);
+    close(fd);
+    if (got < 0) return false;
+    text[got] = '\0';
+    return true;
+}
+
+/* 0 also where the file cannot be read. */
+static size_t read_number(const char *path) {
+    char text[32];
+    size_t value = 0;
+    if (!read_text(path, text, sizeof text)) return 0;
+    for (const char *c = text; *c >= '0' && *c <= '9'; c++) value = value * 10 + (size_t)(*c - '0');
+    return value;
+}
+
+/* The kernel names both kinds of huge page by their size in KiB. The sizes are powers of two, so that asking for each
+ * by name gives them in order, without a directory stream (which would call malloc). */
+#define FIRST_SHIFT 12
+#define LAST_SHIFT 40
+
+static void huge_path(char path[96], const char *directory, unsigned shift, const char *file) {
+    (void)snprintf(path, 96, "/sys/kernel/mm/%s/hugepages-%llukB/%s", directory, 1ULL << (shift - 10), file);
+}
+
+size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count) {
+    size_t found = 0;
+    for (unsigned shift = FIRST_SHIFT; shift <= LAST_SHIFT && shift < sizeof(size_t) * 8; shift++) {
+        char path[96];
+        huge_path(path, "hugepages", shift, "");
+        if (access(path, F_OK) != 0) continue;
+        if (found < count) sizes[found] = (size_t)1 << shift;
+        found++;
+    }
+    return found;
+}
+
+static size_t pool_free(unsigned shift) {
+    char path[96];
+    huge_path(path, "hugepages", shift, "free_hugepages");
+    return read_number(path);
+}
+
+static enum vmarena_thp thp_mode(void) {
+    char text[128];
+    if (!read_text("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text)) return VMARENA_THP_ABSENT;
+    if (strstr(text, "[always]") != NULL) return VMARENA_THP_ALWAYS;
+    if (strstr(text, "[madvise]") != NULL) return VMARENA_THP_MADVISE;
+    return VMARENA_THP_NEVER;
+}
+
+/* Whether pages of 2^shift bytes are offered: by themselves, or because they inherit a mode that offers them. */
+static bool thp_size_offered(unsigned shift, enum vmarena_thp mode) {
+    char path[96], text[128];
+    huge_path(path, "transparent_hugepage", shift, "enabled");
+    if (!read_text(path, text, sizeof text)) return false;
+    if (strstr(text, "[inherit]") != NULL) return mode == VMARENA_THP_ALWAYS || mode == VMARENA_THP_MADVISE;
+    return strstr(text, "[always]") != NULL || strstr(text, "[madvise]") != NULL;
+}
+
+static uint64_t thp_sizes(size_t huge, enum vmarena_thp mode) {
+    uint64_t sizes = 0;
+    char path[96];
+    for (unsigned shift = FIRST_SHIFT; shift <= LAST_SHIFT; shift++)
+        if (thp_size_offered(shift, mode)) sizes |= UINT64_C(1) << shift;
+    /* Before Linux 6.8 there is one size and no file for it. */
+    if (huge == 0) return sizes;
+    huge_path(path, "transparent_hugepage", (unsigned)__builtin_ctzll(huge), "enabled");
+    if (access(path, F_OK) != 0 && (mode == VMARENA_THP_ALWAYS || mode == VMARENA_THP_MADVISE)) sizes |= huge;
+    return sizes;
+}
+
+/* ---- attempts: each gets a few fresh pages, readable and writable, and never touched ---- */
+
+#define PAGES 4
+
+static bool tried(bool (*attempt)(char *pages, size_t page)) {
+    void *pages;
+    size_t page = vmarena_prim_page_size();
+    if (vmarena_prim_map(&pages, PAGES * page, page, VMARENA_READ | VMARENA_WRITE, false) != 0) return false;
+    bool works = attempt(pages, page);
+    (void)vmarena_prim_unmap(pages, PAGES * page);
+    return works;
+}
+
+/* Whether the page faults: a system call that writes there says EFAULT, where an access of ours would raise SIGSEGV. */
+static bool faults(void *page) { return uname(page) != 0 && errno == EFAULT; }
+
+static bool resident(void *page, size_t size) {
+    unsigned char state;
+    return mincore(page, size, &state) == 0 && (state & 1) != 0;
+}
+
+static bool advise_vector(int process, char *pages, size_t page) {
+    struct iovec ranges[] = {{pages, page}, {pages + 2 * page, page}};
+    long got = syscall(SYS_process_madvise, process, ranges, 2, MADV_GUARD_INSTALL, 0);
+    return got == (long)(2 * page) && faults(pages) && !faults(pages + page) && faults(pages + 2 * page);
+}
+
+static bool vectored_madvise(char *pages, size_t page) {
+    if (advise_vector(PIDFD_SELF_THREAD_GROUP, pages, page)) return true; /* Linux 6.14 */
+    int process = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (process < 0) return false;
+    bool works = advise_vector(process, pages, page);
+    close(process);
+    return works;
+}
+
+static bool populate(char *pages, size_t page) {
+    return madvise(pages, page, MADV_POPULATE_WRITE) == 0 && resident(pages, page) && !resident(pages + page, page);
+}
+
+static bool wipe_on_fork(char *pages, size_t page) { return madvise(pages, page, MADV_WIPEONFORK) == 0; }
+
+static bool procmap_query(char *pages, size_t page) {
+    struct procmap_query query = {.size = sizeof query, .address = (uint64_t)(uintptr_t)pages};
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool works = ioctl(fd, PROCMAP_QUERY_IOCTL, &query) == 0 && query.start <= query.address &&
+                 query.address + PAGES * page <= query.end;
+    close(fd);
+    return works;
+}
+
+static bool pagemap_scan(char *pages, size_t page) {
+    struct scan_region region = {.start = 0};
+    struct scan_argument scan = {.size = sizeof scan,
+                                 .start = (uint64_t)(uintptr_t)pages,
+                                 .end = (uint64_t)(uintptr_t)pages + PAGES * page,
+                                 .regions = (uint64_t)(uintptr_t)&region,
+                                 .region_count = 1,
+                                 .mask = SCAN_PRESENT,
+                                 .return_mask = SCAN_PRESENT};
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    pages[page] = 1;
+    bool works = ioctl(fd, PAGEMAP_SCAN_IOCTL, &scan) == 1 && region.start == scan.start + page;
+    close(fd);
+    return works;
+}
+
+/* Sealing cannot be undone, and what is sealed stays mapped: a length of 0 is valid, and seals nothing. */
+static bool seal(char *pages, size_t page) { return (void)page, syscall(SYS_mseal, pages, 0, 0) == 0; }
+
+static bool vma_names(char *pages, size_t page) { return vmarena_prim_name(pages, page, "vmarena") == 0; }
+
+/* Restricted to faults of user code first: that is what an unprivileged process may have (Linux 5.11). */
+static int open_userfaultfd(void) {
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    return fd >= 0 ? fd : (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+}
+
+static void find_userfaultfd(struct vmarena_caps *caps) {
+    struct uffdio_api api = {.api = UFFD_API};
+    int fd = open_userfaultfd();
+    if (fd < 0) return;
+    caps->userfaultfd = ioctl(fd, UFFDIO_API, &api) == 0;
+    caps->userfaultfd_wp = caps->userfaultfd && (api.features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0;
+    close(fd);
+}
+
+static int open_counter(uint32_t type, uint64_t config) {
+    struct perf_event_attr event = {.type = type, .size = sizeof event, .config = config};
+    event.exclude_kernel = event.exclude_hv = 1; /* all that perf_event_paranoid 2, the kernel's default, allows */
+    return (int)syscall(SYS_perf_event_open, &event, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+static bool perf_counters(char *pages, size_t page) {
+    uint64_t before, after;
+    int fd = open_counter(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_PAGE_FAULTS);
+    (void)page;
+    if (fd < 0) return false;
+    bool works = read(fd, &before, sizeof before) == sizeof before;
+    *(volatile char *)pages = 1;
+    works = works && read(fd, &after, sizeof after) == sizeof after && after > before;
+    close(fd);
+    return works;
+}
+
+static bool perf_tlb(void) {
+    int fd = open_counter(PERF_TYPE_HW_CACHE, PERF_COUNT_HW_CACHE_DTLB | PERF_COUNT_HW_CACHE_OP_READ << 8 |
+                                                  PERF_COUNT_HW_CACHE_RESULT_MISS << 16);
+    if (fd < 0) return false;
+    close(fd);
+    return true;
+}
+
+/* Collapsing for real brings a whole huge page in. That is fine for 2 MiB; where a huge page is 32 or 512 MiB (arm64
+ * with large base pages) the kernel is only asked whether it knows the advice, by a length of 0. */
+#define COLLAPSE_AT_MOST ((size_t)4 << 20)
+
+static bool collapse(size_t huge) {
+    void *block;
+    size_t page = vmarena_prim_page_size();
+    if (huge == 0 || vmarena_prim_map(&block, huge, huge, VMARENA_READ | VMARENA_WRITE, false) != 0) return false;
+    bool small = huge <= COLLAPSE_AT_MOST;
+    if (small) *(volatile char *)block = 1;
+    bool works = madvise(block, small ? huge : 0, MADV_COLLAPSE) == 0;
+    /* No huge page is free at this moment: that says nothing about what the system can do. */
+    bool later = !works && (errno == ENOMEM || errno == EAGAIN || errno == EBUSY);
+    works = works && (!small || resident((char *)block + huge - page, page));
+    (void)vmarena_prim_unmap(block, huge);
+    return works || later;
+}
+
+/* There is no way to count protection keys but to take them all. Access denied is what the kernel gives a thread for
+ * keys that it does not own: taking and freeing them with it leaves the thread's rights as they were. */
+static size_t protection_keys(void) {
+    size_t count = 0;
+#ifdef SYS_pkey_alloc
+    int keys[64];
+    while (count < sizeof keys / sizeof keys[0]) {
+        keys[count] = (int)syscall(SYS_pkey_alloc, 0, DENY_ACCESS);
+        if (keys[count] < 0) break;
+        count++;
+    }
+    for (size_t i = 0; i < count; i++) (void)syscall(SYS_pkey_free, keys[i]);
+#endif
+    return count;
+}
+
+/* By the CPU alone: trying would take a signal handler of the host's away, if only for a moment. See context.c. */
+static bool fault_access(void) {
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
+    return true;
+#else
+    return false;
+#endif
+}
+
+static void find_pages(struct vmarena_caps *caps) {
+    size_t used;
+    caps->page_size = vmarena_prim_page_size();
+    caps->huge_page_size = vmarena_prim_huge_page_size();
+    caps->thp = thp_mode();
+    caps->thp_sizes = thp_sizes(caps->huge_page_size, caps->thp);
+    caps->hugetlb_2m_free = pool_free(21);
+    caps->hugetlb_1g_free = pool_free(30);
+    caps->strict_overcommit = read_number("/proc/sys/vm/overcommit_memory") == 2;
+    vmarena_prim_map_entries(&used, &caps->map_entry_limit);
+}
+
+int vmarena_prim_caps(struct vmarena_caps *out) {
+    void *page;
+    size_t size = vmarena_prim_page_size();
+    struct vmarena_caps caps = {.page_size = size};
+    /* Without a page to try on, every attempt below would fail, and say nothing about the system. */
+    int error = vmarena_prim_map(&page, PAGES * size, size, VMARENA_READ | VMARENA_WRITE, false);
+    if (error != 0) return error;
+    (void)vmarena_prim_unmap(page, PAGES * size);
+    find_pages(&caps);
+    caps.guard_markers = vmarena_prim_has_guard_markers();
+    caps.vectored_madvise = caps.guard_markers && tried(vectored_madvise);
+    caps.collapse = collapse(caps.huge_page_size);
+    caps.populate = tried(populate);
+    caps.wipe_on_fork = tried(wipe_on_fork);
+    caps.procmap_query = tried(procmap_query);
+    caps.pagemap_scan = tried(pagemap_scan);
+    caps.seal = tried(seal);
+    caps.vma_names = tried(vma_names);
+    find_userfaultfd(&caps);
+    caps.perf_counters = tried(perf_counters);
+    caps.perf_tlb = caps.perf_counters && perf_tlb();
+    caps.protection_keys = protection_keys();
+    caps.fault_access = fault_access();
+    *out = caps;
+    return 0;
+}
+
+#else /* not Linux: nothing of this is known to be there */
+
+size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count) { return (void)sizes, (void)count, 0; }
+
+int vmarena_prim_caps(struct vmarena_caps *out) {
+    *out = (struct vmarena_caps){.page_size = vmarena_prim_page_size()};
+    return 0;
+}
+
+#endif
