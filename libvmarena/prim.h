@@ -102,6 +102,17 @@ void vmarena_prim_map_entries(size_t *used, size_t *limit);
 /* The size of a transparent huge page, 0 where there are none; cached. */
 size_t vmarena_prim_huge_page_size(void);
 
+/* ---- capabilities (prim/caps.c) -------------------------------------------------------------------------------------- */
+
+/*
+ * Tries everything anew; vmarena_caps() keeps the result. Leaves no mapping, descriptor, signal handler or child behind.
+ * While it counts the protection keys, which takes microseconds, other threads find none free. -ENOMEM: no page to try on.
+ */
+int vmarena_prim_caps(struct vmarena_caps *out);
+
+/* As vmarena_huge_page_sizes. */
+size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count);
+
 /* ---- signals (prim/signal.c) ---------------------------------------------------------------------------------------- */
 
 typedef void vmarena_prim_handler(int signo, siginfo_t *info, void *context);

@@ -2,11 +2,11 @@
 #ifndef VMARENA_PAGE_H
 #define VMARENA_PAGE_H
 
+#include "export.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "export.h"
 
 VMARENA_BEGIN_DECLS
 
@@ -57,7 +57,8 @@ struct vmarena_caps {
 
 /*
  * Fills *out. The first call tries everything, on a few pages of its own that it returns; later calls copy the result.
- * 0, or -EINVAL where out is NULL. Any thread; not in a signal handler.
+ * 0; -EINVAL: out is NULL; -ENOMEM: not even pages to try on, and the next call tries again. Any thread; not in a signal
+ * handler.
  */
 VMARENA_API int vmarena_caps(struct vmarena_caps *out);
 

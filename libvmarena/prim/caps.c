@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What this system can do, found by trying. A call's success alone proves little: emulators accept any madvise advice
- * and do nothing. So an attempt also looks for the effect, by means that raise no signal and start no process, since
- * the host may have threads, handlers and children of its own. Every attempt has fresh pages and gives back all it took.
+ * and do nothing. So an attempt also looks for the effect where it can be seen, by means that raise no signal and start
+ * no process, since the host may have threads, handlers and children of its own. Every attempt has fresh pages and
+ * gives back all it took.
  */
 #include "../prim.h"
 
@@ -17,77 +18,14 @@
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 
-/* The kernel's ABI where the C library's headers may be too old for it: include/uapi/asm-generic/mman-common.h and
- * unistd.h, linux/pidfd.h, linux/fs.h, linux/userfaultfd.h. */
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
-#ifndef SYS_mseal
-#define SYS_mseal 462
-#endif
-#ifndef PIDFD_SELF_THREAD_GROUP
-#define PIDFD_SELF_THREAD_GROUP (-10001)
-#endif
-#ifndef UFFD_USER_MODE_ONLY
-#define UFFD_USER_MODE_ONLY 1
-#endif
-#define DENY_ACCESS 1 /* PKEY_DISABLE_ACCESS */
+#include "linux.h"
 
-struct procmap_query {
-    uint64_t size, flags, address;
-    uint64_t start, end, vma_flags, page_size, offset, inode;
-    uint32_t device_major, device_minor, name_size, build_id_size;
-    uint64_t name, build_id;
-};
-#define PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct procmap_query)
-
-struct scan_region {
-    uint64_t start, end, categories;
-};
-struct scan_argument {
-    uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages;
-    uint64_t inverted, mask, any_of, return_mask;
-};
-#define SCAN_PRESENT ((uint64_t)1 << 3)
-#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_argument)
+#define DENY_ACCESS 1 /* PKEY_DISABLE_ACCESS, asm-generic/mman-common.h */
 
 /* ---- /proc and /sys ---- */
-
-static bool read_text(const char *path, char *text, size_t size) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t got = read(fd, text, size - 1);
-    close(fd);
-    if (got < 0) return false;
-    text[got] = '\0';
-    return true;
-}
-
-/* 0 also where the file cannot be read. */
-static size_t read_number(const char *path) {
-    char text[32];
-    size_t value = 0;
-    if (!read_text(path, text, sizeof text)) return 0;
-    for (const char *c = text; *c >= '0' && *c <= '9'; c++) value = value * 10 + (size_t)(*c - '0');
-    return value;
-}
 
 /* The kernel names both kinds of huge page by their size in KiB. The sizes are powers of two, so that asking for each
  * by name gives them in order, without a directory stream (which would call malloc). */
@@ -113,12 +51,13 @@ size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count) {
 static size_t pool_free(unsigned shift) {
     char path[96];
     huge_path(path, "hugepages", shift, "free_hugepages");
-    return read_number(path);
+    return vmarena_prim_read_number(path);
 }
 
 static enum vmarena_thp thp_mode(void) {
+    static const char path[] = "/sys/kernel/mm/transparent_hugepage/enabled";
     char text[128];
-    if (!read_text("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text)) return VMARENA_THP_ABSENT;
+    if (!vmarena_prim_read_text(path, text, sizeof text)) return VMARENA_THP_ABSENT;
     if (strstr(text, "[always]") != NULL) return VMARENA_THP_ALWAYS;
     if (strstr(text, "[madvise]") != NULL) return VMARENA_THP_MADVISE;
     return VMARENA_THP_NEVER;
@@ -128,7 +67,7 @@ static enum vmarena_thp thp_mode(void) {
 static bool thp_size_offered(unsigned shift, enum vmarena_thp mode) {
     char path[96], text[128];
     huge_path(path, "transparent_hugepage", shift, "enabled");
-    if (!read_text(path, text, sizeof text)) return false;
+    if (!vmarena_prim_read_text(path, text, sizeof text)) return false;
     if (strstr(text, "[inherit]") != NULL) return mode == VMARENA_THP_ALWAYS || mode == VMARENA_THP_MADVISE;
     return strstr(text, "[always]") != NULL || strstr(text, "[madvise]") != NULL;
 }
@@ -153,6 +92,8 @@ static bool tried(bool (*attempt)(char *pages, size_t page)) {
     void *pages;
     size_t page = vmarena_prim_page_size();
     if (vmarena_prim_map(&pages, PAGES * page, page, VMARENA_READ | VMARENA_WRITE, false) != 0) return false;
+    /* Touching one must not bring its neighbours in, as transparent huge pages of 16 KiB would. */
+    (void)vmarena_prim_advise(pages, PAGES * page, VMARENA_PRIM_NO_HUGE);
     bool works = attempt(pages, page);
     (void)vmarena_prim_unmap(pages, PAGES * page);
     return works;
@@ -188,28 +129,28 @@ static bool populate(char *pages, size_t page) {
 static bool wipe_on_fork(char *pages, size_t page) { return madvise(pages, page, MADV_WIPEONFORK) == 0; }
 
 static bool procmap_query(char *pages, size_t page) {
-    struct procmap_query query = {.size = sizeof query, .address = (uint64_t)(uintptr_t)pages};
+    struct vmarena_procmap_query query = {.size = sizeof query, .address = (uint64_t)(uintptr_t)pages};
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
-    bool works = ioctl(fd, PROCMAP_QUERY_IOCTL, &query) == 0 && query.start <= query.address &&
+    bool works = ioctl(fd, VMARENA_PROCMAP_QUERY_IOCTL, &query) == 0 && query.start <= query.address &&
                  query.address + PAGES * page <= query.end;
     close(fd);
     return works;
 }
 
 static bool pagemap_scan(char *pages, size_t page) {
-    struct scan_region region = {.start = 0};
-    struct scan_argument scan = {.size = sizeof scan,
-                                 .start = (uint64_t)(uintptr_t)pages,
-                                 .end = (uint64_t)(uintptr_t)pages + PAGES * page,
-                                 .regions = (uint64_t)(uintptr_t)&region,
-                                 .region_count = 1,
-                                 .mask = SCAN_PRESENT,
-                                 .return_mask = SCAN_PRESENT};
+    struct vmarena_scan_region region = {.start = 0};
+    struct vmarena_scan scan = {.size = sizeof scan,
+                                .start = (uint64_t)(uintptr_t)pages,
+                                .end = (uint64_t)(uintptr_t)pages + PAGES * page,
+                                .regions = (uint64_t)(uintptr_t)&region,
+                                .region_count = 1,
+                                .category_mask = VMARENA_SCAN_PRESENT,
+                                .return_mask = VMARENA_SCAN_PRESENT};
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     pages[page] = 1;
-    bool works = ioctl(fd, PAGEMAP_SCAN_IOCTL, &scan) == 1 && region.start == scan.start + page;
+    bool works = ioctl(fd, VMARENA_SCAN_IOCTL, &scan) == 1 && region.start == scan.start + page;
     close(fd);
     return works;
 }
@@ -311,7 +252,7 @@ static void find_pages(struct vmarena_caps *caps) {
     caps->thp_sizes = thp_sizes(caps->huge_page_size, caps->thp);
     caps->hugetlb_2m_free = pool_free(21);
     caps->hugetlb_1g_free = pool_free(30);
-    caps->strict_overcommit = read_number("/proc/sys/vm/overcommit_memory") == 2;
+    caps->strict_overcommit = vmarena_prim_read_number("/proc/sys/vm/overcommit_memory") == 2;
     vmarena_prim_map_entries(&used, &caps->map_entry_limit);
 }
 

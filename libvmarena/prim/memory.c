@@ -11,34 +11,11 @@
 #include <unistd.h>
 
 #ifdef __linux__
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#endif
+#include <sys/utsname.h>
 
-/* What the C library's headers may be too old to name; the numbers are the kernel's ABI (include/uapi/asm-generic). */
-#ifdef __linux__
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#define MADV_GUARD_REMOVE 103
-#endif
-#ifndef MAP_HUGE_SHIFT
-#define MAP_HUGE_SHIFT 26
-#endif
-#ifndef SYS_mseal
-#define SYS_mseal 462
-#endif
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
+#include "linux.h"
 #endif
 
 #ifndef MAP_NORESERVE
@@ -142,11 +119,13 @@ static int guard_advice(void *address, size_t size, int advice) {
 int vmarena_prim_guard_install(void *address, size_t size) { return guard_advice(address, size, MADV_GUARD_INSTALL); }
 int vmarena_prim_guard_remove(void *address, size_t size) { return guard_advice(address, size, MADV_GUARD_REMOVE); }
 
+/* Emulators accept any advice and do nothing. So the page must really fault: a system call that writes there says
+ * EFAULT, where an access of ours would raise SIGSEGV. */
 static bool try_markers(void) {
     void *page;
     size_t size = vmarena_prim_page_size();
     if (vmarena_prim_map(&page, size, size, VMARENA_READ | VMARENA_WRITE, false) != 0) return false;
-    bool works = vmarena_prim_guard_install(page, size) == 0;
+    bool works = vmarena_prim_guard_install(page, size) == 0 && uname(page) != 0 && errno == EFAULT;
     munmap(page, size);
     return works;
 }
@@ -161,8 +140,6 @@ bool vmarena_prim_has_guard_markers(void) {
     return known == 2;
 }
 
-/* PIDFD_SELF_THREAD_GROUP, Linux 6.14; an older kernel answers EBADF, and we go range by range. */
-#define SELF_PIDFD (-10001)
 #define VECTOR 64
 
 static int advise_one_by_one(const struct vmarena_prim_range *ranges, size_t count, int advice) {
@@ -182,7 +159,8 @@ static int advise_many(const struct vmarena_prim_range *ranges, size_t count, in
             vector[i] = (struct iovec){ranges[done + i].address, ranges[done + i].size};
             bytes += ranges[done + i].size;
         }
-        long got = syscall(SYS_process_madvise, SELF_PIDFD, vector, part, advice, 0);
+        /* Before Linux 6.14 this descriptor is an EBADF, and we go range by range. */
+        long got = syscall(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, vector, part, advice, 0);
         if (got >= 0 && (size_t)got == bytes) continue;
         int error = advise_one_by_one(ranges + done, part, advice);
         if (error != 0) return error;
@@ -232,8 +210,7 @@ int vmarena_prim_name(void *address, size_t size, const char *name) {
 
 /* ---- what /proc tells ---- */
 
-/* Reads a small file into text, terminated; false where it cannot be read. */
-static bool read_file(const char *path, char *text, size_t size) {
+bool vmarena_prim_read_text(const char *path, char *text, size_t size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     ssize_t got = read(fd, text, size - 1);
@@ -243,10 +220,10 @@ static bool read_file(const char *path, char *text, size_t size) {
     return true;
 }
 
-static size_t read_number(const char *path) {
+size_t vmarena_prim_read_number(const char *path) {
     char text[32];
     size_t value = 0;
-    if (!read_file(path, text, sizeof text)) return 0;
+    if (!vmarena_prim_read_text(path, text, sizeof text)) return 0;
     for (const char *c = text; *c >= '0' && *c <= '9'; c++) value = value * 10 + (size_t)(*c - '0');
     return value;
 }
@@ -255,7 +232,7 @@ size_t vmarena_prim_huge_page_size(void) {
     static _Atomic size_t cached = SIZE_MAX;
     size_t size = atomic_load_explicit(&cached, memory_order_relaxed);
     if (size == SIZE_MAX) {
-        size = read_number("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+        size = vmarena_prim_read_number("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
         atomic_store_explicit(&cached, size, memory_order_relaxed);
     }
     return size;
@@ -269,13 +246,14 @@ static bool limited(__rlimit_resource_t resource) {
 bool vmarena_prim_strict_commit(size_t size) {
     (void)size;
     /* RLIMIT_AS counts a reservation either way; committing by steps at least keeps RLIMIT_DATA from counting it. */
-    return read_number("/proc/sys/vm/overcommit_memory") == 2 || limited(RLIMIT_DATA) || limited(RLIMIT_AS);
+    if (vmarena_prim_read_number("/proc/sys/vm/overcommit_memory") == 2) return true;
+    return limited(RLIMIT_DATA) || limited(RLIMIT_AS);
 }
 
 void vmarena_prim_map_entries(size_t *used, size_t *limit) {
     char text[4096];
     *used = 0;
-    *limit = read_number("/proc/sys/vm/max_map_count");
+    *limit = vmarena_prim_read_number("/proc/sys/vm/max_map_count");
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
     for (ssize_t got; (got = read(fd, text, sizeof text)) > 0;)
@@ -283,34 +261,22 @@ void vmarena_prim_map_entries(size_t *used, size_t *limit) {
     close(fd);
 }
 
-/* PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h): our own copy of the ABI, as the C library has none. */
-struct scan_region {
-    uint64_t start, end, categories;
-};
-struct scan_argument {
-    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-    uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-#define SCAN_PRESENT ((uint64_t)1 << 3)
-#define SCAN_HUGE ((uint64_t)1 << 6)
-#define SCAN_IOCTL _IOWR('f', 16, struct scan_argument)
-
 static int scan(int fd, uint64_t start, uint64_t end, size_t *resident, size_t *huge) {
-    struct scan_region regions[64];
+    struct vmarena_scan_region regions[64];
     while (start < end) {
-        struct scan_argument argument = {.size = sizeof argument,
-                                         .start = start,
-                                         .end = end,
-                                         .vec = (uint64_t)(uintptr_t)regions,
-                                         .vec_len = sizeof regions / sizeof regions[0],
-                                         .category_mask = SCAN_PRESENT,
-                                         .return_mask = SCAN_PRESENT | SCAN_HUGE};
-        int count = ioctl(fd, SCAN_IOCTL, &argument);
+        struct vmarena_scan argument = {.size = sizeof argument,
+                                        .start = start,
+                                        .end = end,
+                                        .regions = (uint64_t)(uintptr_t)regions,
+                                        .region_count = sizeof regions / sizeof regions[0],
+                                        .category_mask = VMARENA_SCAN_PRESENT,
+                                        .return_mask = VMARENA_SCAN_PRESENT | VMARENA_SCAN_HUGE};
+        int count = ioctl(fd, VMARENA_SCAN_IOCTL, &argument);
         if (count < 0) return -EOPNOTSUPP;
         for (int i = 0; i < count; i++) {
             size_t bytes = (size_t)(regions[i].end - regions[i].start);
             *resident += bytes;
-            if (regions[i].categories & SCAN_HUGE) *huge += bytes;
+            if (regions[i].categories & VMARENA_SCAN_HUGE) *huge += bytes;
         }
         start = argument.walk_end;
     }

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Linux only: what several files here need of /proc, and of the kernel's ABI where the C library's headers may be too
+ * old for it. The numbers and layouts are those of include/uapi: asm-generic/mman-common.h, asm-generic/unistd.h,
+ * linux/pidfd.h, linux/fs.h, linux/prctl.h, linux/userfaultfd.h.
+ */
+#ifndef VMARENA_PRIM_LINUX_H
+#define VMARENA_PRIM_LINUX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+#ifndef PIDFD_SELF_THREAD_GROUP
+#define PIDFD_SELF_THREAD_GROUP (-10001)
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+
+/* PAGEMAP_SCAN on /proc/PID/pagemap: Linux 6.7. */
+struct vmarena_scan_region {
+    uint64_t start, end, categories;
+};
+struct vmarena_scan {
+    uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages;
+    uint64_t category_inverted, category_mask, category_any_of, return_mask;
+};
+#define VMARENA_SCAN_PRESENT ((uint64_t)1 << 3)
+#define VMARENA_SCAN_HUGE ((uint64_t)1 << 6)
+#define VMARENA_SCAN_IOCTL _IOWR('f', 16, struct vmarena_scan)
+
+/* PROCMAP_QUERY on /proc/PID/maps: Linux 6.11. */
+struct vmarena_procmap_query {
+    uint64_t size, flags, address;
+    uint64_t start, end, vma_flags, page_size, offset, inode;
+    uint32_t device_major, device_minor, name_size, build_id_size;
+    uint64_t name, build_id;
+};
+#define VMARENA_PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct vmarena_procmap_query)
+
+/* Reads a small file, or its beginning, into text, terminated; false where it cannot be read. */
+bool vmarena_prim_read_text(const char *path, char *text, size_t size);
+
+/* The number a file begins with; 0 where it cannot be read or has none. */
+size_t vmarena_prim_read_number(const char *path);
+
+#endif
