@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+#include "vmarena.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace {
+
+vmar::options fenced(enum vmarena_fence fence) {
+    vmar::options wanted = {};
+    wanted.fence = fence;
+    wanted.name = "fenced";
+    return wanted;
+}
+
+TEST(Arena, CreatesObjects) {
+    vmar::arena arena;
+    int *number = arena.create<int>(42);
+    EXPECT_EQ(*number, 42);
+    EXPECT_TRUE(arena.owns(number));
+    auto *array = arena.create_array<std::uint64_t>(1000);
+    for (int i = 0; i < 1000; i++) EXPECT_EQ(array[i], 0u);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(array) % alignof(std::uint64_t), 0u);
+}
+
+TEST(Arena, MoveLeavesNothingBehind) {
+    vmar::arena first;
+    void *object = first.alloc(8);
+    vmar::arena second = std::move(first);
+    EXPECT_TRUE(second.owns(object));
+    EXPECT_EQ(first.try_alloc(8), nullptr);
+    EXPECT_STREQ(vmarena_explain(), "no arena (NULL)");
+    EXPECT_THROW((void)first.alloc(8), std::bad_alloc);
+    EXPECT_THROW(first.reset(), vmar::error);
+}
+
+TEST(Arena, ErrorsComeAsResultOrException) {
+    vmar::options wrong = {};
+    wrong.flags = 1u << 31;
+    auto result = vmar::arena::make(wrong);
+    EXPECT_FALSE(result);
+    EXPECT_EQ(result.code(), -EINVAL);
+    try {
+        vmar::arena arena(wrong);
+        FAIL() << "no exception";
+    } catch (const vmar::error &e) {
+        EXPECT_EQ(e.code(), std::errc::invalid_argument);
+        EXPECT_EQ(e.sentence(), "vmarena_create: unknown bits 0x80000000 in flags");
+    }
+    EXPECT_THROW(std::move(result).value(), vmar::error);
+    auto good = vmar::arena::make();
+    ASSERT_TRUE(good);
+    EXPECT_NE(good->try_alloc(1), nullptr);
+}
+
+TEST(Arena, BadRequests) {
+    vmar::arena arena;
+    EXPECT_EQ(arena.try_alloc(0), nullptr);
+    EXPECT_EQ(arena.try_alloc(8, 3), nullptr);
+    EXPECT_EQ(arena.try_alloc(SIZE_MAX), nullptr);
+    volatile std::size_t many = SIZE_MAX / 2; // volatile: the compiler would warn of what is tested
+    EXPECT_THROW((void)arena.create_array<int>(many), std::bad_alloc);
+    EXPECT_THROW((void)arena.create_array<int>(0), std::bad_alloc);
+}
+
+TEST(MarkScope, TakesBack) {
+    vmar::arena arena;
+    (void)arena.alloc(100);
+    std::size_t before = arena.stats().used;
+    {
+        vmar::mark_scope scope(arena);
+        (void)arena.alloc(10000);
+        EXPECT_GT(arena.stats().used, before);
+    }
+    EXPECT_EQ(arena.stats().used, before);
+}
+
+TEST(ProtectScope, WriteFaultsAndValueStays) {
+    vmar::arena arena;
+    int *value = arena.create<int>(1);
+    {
+        vmar::protect_scope scope(arena, vmar::prot::read);
+        auto fault = arena.catch_fault([&] { *static_cast<volatile int *>(value) = 2; });
+        ASSERT_TRUE(fault);
+        EXPECT_EQ(fault->signo, SIGSEGV);
+        EXPECT_EQ(fault->access, VMARENA_ACCESS_WRITE);
+        EXPECT_EQ(fault->kind, VMARENA_FAULT_PROTECTED);
+        EXPECT_EQ(fault->address, value);
+    }
+    EXPECT_EQ(*value, 1);
+    EXPECT_FALSE(vmar::catch_fault([&] { *static_cast<volatile int *>(value) = 2; }));
+    EXPECT_EQ(*value, 2);
+}
+
+TEST(Fenced, OverrunIsCaughtAtTheByte) {
+    vmar::arena arena(fenced(VMARENA_FENCE_END));
+    char *text = static_cast<char *>(arena.alloc(24, 1));
+    auto fault = vmar::catch_fault([&] { static_cast<volatile char *>(text)[24] = 'x'; });
+    ASSERT_TRUE(fault);
+    EXPECT_EQ(fault->kind, VMARENA_FAULT_OVERRUN);
+    EXPECT_EQ(fault->distance, 1);
+    EXPECT_EQ(fault->object, text);
+    EXPECT_EQ(fault->object_size, 24u);
+    EXPECT_EQ(fault->describe().rfind("overrun: write 1 byte past the end of a 24-byte object at ", 0), 0u);
+}
+
+TEST(Fenced, BufferBothSides) {
+    const char bytes[] = "guarded";
+    vmar::fenced_buffer at_end(bytes, 7, vmar::side::end), at_start(bytes, 7, vmar::side::start);
+    EXPECT_EQ(std::memcmp(at_end.data(), bytes, 7), 0);
+    EXPECT_EQ(std::memcmp(at_start.data(), bytes, 7), 0);
+    vmar::fault why;
+    EXPECT_FALSE(vmar::try_read(at_end.data() + 7, &why));
+    EXPECT_EQ(why.distance, 1);
+    EXPECT_FALSE(vmar::try_read(at_start.data() - 1, &why));
+    EXPECT_EQ(why.distance, -1);
+    vmar::fenced_buffer empty(bytes, 0);
+    EXPECT_FALSE(vmar::try_read(empty.data(), &why));
+}
+
+TEST(Operations, CountExactly) {
+    vmar::fenced_buffer source("0123456789", 10);
+    char target[32] = {};
+    vmar::fault why;
+    EXPECT_EQ(vmar::try_copy(target, source.data() + 4, 20, &why), 6u);
+    EXPECT_STREQ(target, "456789");
+    EXPECT_EQ(why.access, VMARENA_ACCESS_READ);
+    EXPECT_EQ(vmar::try_fill(source.data(), std::byte{7}, 11, &why), 10u);
+    EXPECT_EQ(why.access, VMARENA_ACCESS_WRITE);
+    int value = 5;
+    EXPECT_TRUE(vmar::try_write(&value, 6));
+    EXPECT_EQ(vmar::try_read(&value), std::optional<int>(6));
+    EXPECT_EQ(vmar::try_read(static_cast<int *>(nullptr)), std::nullopt);
+    EXPECT_THROW((void)vmar::try_read(reinterpret_cast<int *>(1)), vmar::error);
+}
+
+TEST(Pmr, ContainersLiveInArenas) {
+    for (auto fence : {VMARENA_FENCE_OFF, VMARENA_FENCE_END, VMARENA_FENCE_START}) {
+        vmar::arena arena(fenced(fence));
+        vmar::arena_resource resource(arena), same(arena);
+        EXPECT_TRUE(resource.is_equal(same));
+        EXPECT_FALSE(resource.is_equal(*std::pmr::new_delete_resource()));
+        std::pmr::vector<std::pmr::string> words(&resource);
+        for (int i = 0; i < 200; i++) words.emplace_back("a string that is longer than the small buffer of a string");
+        EXPECT_TRUE(arena.owns(words.data()));
+        EXPECT_TRUE(arena.owns(words.back().data()));
+        EXPECT_NE(resource.allocate(0, 1), nullptr);
+        EXPECT_THROW((void)resource.allocate(SIZE_MAX, 1), std::bad_alloc);
+        arena.check();
+    }
+}
+
+TEST(Pmr, FencedVectorOverrunFaults) {
+    vmar::arena arena(fenced(VMARENA_FENCE_END));
+    vmar::arena_resource resource(arena);
+    std::pmr::vector<std::uint32_t> numbers(10, &resource);
+    std::uint32_t *data = numbers.data();
+    auto fault = vmar::catch_fault([&] { (void)*const_cast<volatile std::uint32_t *>(data + 10); });
+    ASSERT_TRUE(fault);
+    EXPECT_EQ(fault->kind, VMARENA_FAULT_OVERRUN);
+    EXPECT_EQ(fault->access, VMARENA_ACCESS_READ);
+    EXPECT_EQ(fault->object_size, 40u);
+}
+
+} // namespace
