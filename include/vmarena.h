@@ -3,9 +3,10 @@
 #ifndef VMARENA_H
 #define VMARENA_H
 
+#include "vmarena/export.h"
+
 #include "vmarena/arena.h"
 #include "vmarena/error.h"
-#include "vmarena/export.h"
 #include "vmarena/fault.h"
 #include "vmarena/page.h"
 #include "vmarena/version.h"

@@ -21,11 +21,11 @@
 #ifndef VMARENA_ARENA_H
 #define VMARENA_ARENA_H
 
+#include "export.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "export.h"
 
 VMARENA_BEGIN_DECLS
 

@@ -2,6 +2,13 @@
 #ifndef VMARENA_EXPORT_H
 #define VMARENA_EXPORT_H
 
+/* fault.h needs POSIX's sigjmp_buf and siginfo_t, which -std=c11 hides unless asked for before the first system header.
+ * That is why the other headers include this one first; a program that includes <stdio.h> before them asks by itself. */
+#if defined(__STRICT_ANSI__) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE) && !defined(_POSIX_C_SOURCE) && \
+    !defined(_XOPEN_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
 /* The library is built with hidden visibility: only what is marked here, and listed in the version map, leaves it. */
 #define VMARENA_API __attribute__((visibility("default")))
 

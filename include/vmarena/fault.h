@@ -20,13 +20,13 @@
 #ifndef VMARENA_FAULT_H
 #define VMARENA_FAULT_H
 
+#include "export.h"
+
 #include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "export.h"
 
 VMARENA_BEGIN_DECLS
 
