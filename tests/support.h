@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the test programs share: children and exactly how they end, single accesses that the compiler leaves alone,
+ * memory that faults, and a fault held against the one expected. Include after <cmocka.h> and vmarena.h.
+ */
+#ifndef VMARENA_TESTS_SUPPORT_H
+#define VMARENA_TESTS_SUPPORT_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNDER_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define UNDER_SANITIZER 1
+#endif
+#endif
+#ifndef UNDER_SANITIZER
+#define UNDER_SANITIZER 0
+#endif
+
+/* ---- children -------------------------------------------------------------------------------------------------------- */
+
+/* In a child: cmocka's assertions would go on with the parent's tests there. */
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: in the child: %s\n", __FILE__, __LINE__, #condition);                              \
+            _exit(97);                                                                                                 \
+        }                                                                                                              \
+    } while (0)
+
+/* For where stdio is not allowed: code that says where the test stopped. */
+#define CHECK_QUIETLY(condition, code)                                                                                 \
+    do {                                                                                                               \
+        if (!(condition)) _exit(code);                                                                                 \
+    } while (0)
+
+/* cmocka 1.1.5 puts its own handlers around every test; a child that is to die must not die by them. */
+static inline void default_handlers(void) {
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGBUS, SIG_DFL);
+}
+
+/* Runs body(arg) in a child with default handlers, which ends by _exit(0) after it. Gives its wait status. */
+static inline int run_child(void (*body)(void *), void *arg) {
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        default_handlers();
+        alarm(100); /* what loops for ever dies by another signal than the one expected */
+        body(arg);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* The exact ends a child can have. RUNS: body returned. */
+#define assert_status(status, expected)                                                                                \
+    do {                                                                                                               \
+        int status_ = (status);                                                                                        \
+        if (WIFSIGNALED(status_)) print_message("the child died by signal %d\n", WTERMSIG(status_));                   \
+        else if (status_ != (expected)) print_message("the child exited with %d\n", WEXITSTATUS(status_));             \
+        assert_int_equal(status_ & ~0x80, expected); /* 0x80: a core was dumped */                                     \
+    } while (0)
+#define assert_runs(body, arg) assert_status(run_child((body), (arg)), 0)
+#define assert_exits(body, arg, code) assert_status(run_child((body), (arg)), (code) << 8)
+#define assert_dies(body, arg, signo) assert_status(run_child((body), (arg)), (signo))
+
+/* ---- accesses ------------------------------------------------------------------------------------------------------------ */
+
+#ifdef __clang__
+#define UNCHECKED_ACCESS __attribute__((noinline, no_sanitize("address", "thread", "undefined")))
+#else
+#define UNCHECKED_ACCESS __attribute__((noinline, no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+#endif
+
+UNCHECKED_ACCESS static inline unsigned char peek(const volatile void *address) {
+    return *(const volatile unsigned char *)address;
+}
+UNCHECKED_ACCESS static inline void poke(volatile void *address, unsigned char byte) {
+    *(volatile unsigned char *)address = byte;
+}
+
+/* Bodies for vmarena_try. */
+static inline void peek_body(void *address) { (void)peek(address); }
+static inline void poke_body(void *address) { poke(address, 0x5a); }
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------------- */
+
+/* Anonymous pages, not registered with the library. */
+static inline char *map_pages(size_t count, int prot) {
+    void *pages = mmap(NULL, count * vmarena_page_size(), prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(pages != MAP_FAILED);
+    return pages;
+}
+
+/* An address where nothing is mapped, with a hole of a page on either side. */
+static inline char *hole(void) {
+    size_t page = vmarena_page_size();
+    char *pages = map_pages(3, PROT_NONE);
+    munmap(pages, 3 * page);
+    return pages + page;
+}
+
+/* `pages` mapped pages of a file of `bytes` bytes, each 'f'; flags is MAP_SHARED or MAP_PRIVATE. *fd is to be closed. */
+static inline char *map_file(size_t pages, size_t bytes, int flags, int *fd) {
+    *fd = memfd_create("vmarena-test", MFD_CLOEXEC);
+    assert_true(*fd >= 0);
+    char *content = malloc(bytes + 1);
+    assert_non_null(content);
+    memset(content, 'f', bytes + 1);
+    assert_int_equal(pwrite(*fd, content, bytes, 0), bytes);
+    free(content);
+    void *map = mmap(NULL, pages * vmarena_page_size(), PROT_READ | PROT_WRITE, flags, *fd, 0);
+    assert_true(map != MAP_FAILED);
+    return map;
+}
+
+static inline size_t count_maps(void) {
+    size_t lines = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_non_null(maps);
+    for (int c; (c = getc(maps)) != EOF;) lines += c == '\n';
+    fclose(maps);
+    return lines;
+}
+
+/* ---- faults ---------------------------------------------------------------------------------------------------------------- */
+
+static inline bool fault_access_known(void) {
+    struct vmarena_caps caps;
+    return vmarena_caps(&caps) == 0 && caps.fault_access;
+}
+
+/* Where the CPU tells nothing of the access, UNKNOWN is what is expected. */
+static inline enum vmarena_access told(enum vmarena_access access) {
+    return fault_access_known() ? access : VMARENA_ACCESS_UNKNOWN;
+}
+
+/* signo, address, access, kind, object, object_size and distance, each exactly. */
+#define assert_fault(fault, ...) assert_fault_((fault), &(struct vmarena_fault){__VA_ARGS__}, __FILE__, __LINE__)
+static inline void assert_fault_(const struct vmarena_fault *got, const struct vmarena_fault *want, const char *file,
+                                 int line) {
+    char text[300];
+    enum vmarena_access access = told(want->access);
+    if (got->signo == want->signo && got->address == want->address && got->access == access && got->kind == want->kind &&
+        got->object == want->object && got->object_size == want->object_size && got->distance == want->distance)
+        return;
+    vmarena_fault_describe(got, text, sizeof text);
+    print_message("got:      signo %d address %p access %d kind %d object %p size %zu distance %td: %s\n", got->signo,
+                  got->address, (int)got->access, (int)got->kind, got->object, got->object_size, got->distance, text);
+    print_message("expected: signo %d address %p access %d kind %d object %p size %zu distance %td\n", want->signo,
+                  want->address, (int)access, (int)want->kind, want->object, want->object_size, want->distance);
+    _fail(file, line);
+}
+
+#endif
