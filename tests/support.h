@@ -85,15 +85,15 @@ static inline int run_child(void (*body)(void *), void *arg) {
 /* ---- accesses ------------------------------------------------------------------------------------------------------------ */
 
 #ifdef __clang__
-#define UNCHECKED_ACCESS __attribute__((noinline, no_sanitize("address", "thread", "undefined")))
+#define UNCHECKED_ACCESS __attribute__((unused, noinline, no_sanitize("address", "thread", "undefined")))
 #else
-#define UNCHECKED_ACCESS __attribute__((noinline, no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+#define UNCHECKED_ACCESS __attribute__((unused, noinline, no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 #endif
 
-UNCHECKED_ACCESS static inline unsigned char peek(const volatile void *address) {
+UNCHECKED_ACCESS static unsigned char peek(const volatile void *address) {
     return *(const volatile unsigned char *)address;
 }
-UNCHECKED_ACCESS static inline void poke(volatile void *address, unsigned char byte) {
+UNCHECKED_ACCESS static void poke(volatile void *address, unsigned char byte) {
     *(volatile unsigned char *)address = byte;
 }
 
