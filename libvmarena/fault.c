@@ -49,12 +49,22 @@ static void handle(int signo, siginfo_t *info, void *context);
 
 static unsigned signal_index(int signo) { return signo == SIGBUS; }
 
+/* Who displaces us again and again, as a test framework does around each test, is kept once. */
+static bool is_latest(unsigned i, unsigned count) {
+    struct vmarena_prim_action now;
+    return count > 0 && vmarena_prim_signal_is(signals[i], handle, &now) == 0 &&
+           vmarena_prim_signal_same(&now, &earlier[i].action[count - 1]);
+}
+
 static int put_ours(unsigned i) {
+    struct vmarena_prim_action again;
     unsigned count = atomic_load_explicit(&earlier[i].count, memory_order_relaxed);
-    if (count == EARLIER) return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
-    int error = vmarena_prim_signal_set(signals[i], handle, &earlier[i].action[count]);
+    bool latest = is_latest(i, count);
+    if (!latest && count == EARLIER)
+        return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
+    int error = vmarena_prim_signal_set(signals[i], handle, latest ? &again : &earlier[i].action[count]);
     if (error != 0) return vmarena_fail_call(error, "sigaction", 0);
-    atomic_store_explicit(&earlier[i].count, count + 1, memory_order_release);
+    if (!latest) atomic_store_explicit(&earlier[i].count, count + 1, memory_order_release);
     return 0;
 }
 

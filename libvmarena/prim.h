@@ -126,6 +126,8 @@ int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler, struct vma
 int vmarena_prim_signal_restore(int signo, const struct vmarena_prim_action *action);
 /* 1: handler is what is set now; 0: it is not. *current may be NULL. */
 int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *current);
+/* Whether both call the same handler in the same way. */
+bool vmarena_prim_signal_same(const struct vmarena_prim_action *one, const struct vmarena_prim_action *other);
 
 /*
  * Hands a signal to an earlier action, from within our handler, as the kernel would have: with its mask, SA_SIGINFO,

@@ -190,7 +190,8 @@ VMARENA_API int vmarena_fault_status(void);
 
 /*
  * Puts ours on top again after somebody displaced it (faulthandler, cmocka, a JVM), chaining to what is there now; if
- * that calls ours, the handler before it is next: no cycle. Nothing to do: 0. -EOVERFLOW: displaced more than 8 times.
+ * that calls ours, the handler before it is next: no cycle. Nothing to do: 0. -EOVERFLOW: displaced more than 8 times,
+ * each by another than the time before.
  */
 VMARENA_API int vmarena_fault_reassert(void);
 

@@ -35,6 +35,10 @@ int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler, struct vmar
     return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == handler;
 }
 
+bool vmarena_prim_signal_same(const struct vmarena_prim_action *one, const struct vmarena_prim_action *other) {
+    return one->system.sa_handler == other->system.sa_handler && one->system.sa_flags == other->system.sa_flags;
+}
+
 static bool was_sent(const siginfo_t *info) {
     if (info->si_code <= 0 || info->si_code == SI_USER || info->si_code == SI_QUEUE) return true;
 #ifdef BUS_MCEERR_AO
