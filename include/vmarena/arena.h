@@ -88,7 +88,7 @@ struct vmarena_options {
 
 /*
  * An arena. The two members are part of the ABI, so that every language can inline the same fast path; nobody but
- * vmarena_alloc writes them. Both are inclusive ("the last byte"), which saves two instructions of fifteen. Where every
+ * vmarena_alloc writes them. Both are inclusive ("the last byte"), which saves an instruction. Where every
  * allocation must be seen (fenced arenas, and any arena in a process under ASan or Valgrind) limit stays at cursor, so
  * that each call takes the slow path: one fast path serves all modes.
  */
@@ -147,19 +147,21 @@ VMARENA_API void *vmarena_alloc_slow(struct vmarena *arena, size_t size, size_t 
  * The contents are unspecified in memory that was used before: see vmarena_alloc_zeroed.
  */
 static inline void *vmarena_alloc(struct vmarena *arena, size_t size, size_t align) {
-    /* One compare serves every check, for one branch: whatever is wrong drives `last` to the top of the address space.
+    /* One compare serves every check, for one branch: whatever is wrong drives `tested` to the top of the address space.
      * No power of two: align & (align - 1) is not 0, and its negation is huge (user addresses leave the top bit of a
-     * 64-bit pointer free; on narrower ones every bit is set). Align 0: the mask is all ones. Size 0 or an overflow:
-     * the sum carries, and the carry is spread over all bits. */
+     * 64-bit pointer free; on narrower ones every bit is set). Align 0: the mask is all ones. Size 0, or one that wraps:
+     * size - 1 has its top bit set. The lower bits of what is added here may raise `tested` too, which takes the slow
+     * path once in a while before it is needed. Small constants are good by themselves. */
     uintptr_t mask = (uintptr_t)align - 1, uneven = (uintptr_t)align & mask;
     uintptr_t before = arena->cursor | mask | (sizeof(uintptr_t) > 4 ? (uintptr_t)0 - uneven : (uintptr_t)0 - (uneven != 0));
-    uintptr_t last;
-    bool carry = __builtin_add_overflow(before, (uintptr_t)size - 1, &last);
-    if (__builtin_constant_p(size) && __builtin_constant_p(align) && size - 1 < 65536 && align - 1 < 4096 && uneven == 0)
-        carry = false; /* no arena lies within 128 KiB of the top of the address space */
-    last |= (uintptr_t)0 - carry;
-    if (VMARENA_UNLIKELY(last >= arena->limit)) return vmarena_alloc_slow(arena, size, align);
-    arena->cursor = last + 1;
+    uintptr_t last, tested; /* the object's last byte; what is compared */
+    bool carry = __builtin_add_overflow(before, (uintptr_t)size, &last);
+    bool good_size = __builtin_constant_p(size) && size - 1 < 65536;
+    bool good_align = __builtin_constant_p(align) && align - 1 < 4096 && uneven == 0;
+    if (sizeof(uintptr_t) > 4) tested = last | (good_size ? 0 : (uintptr_t)size - 1) | (good_align ? 0 : before);
+    else tested = last | ((uintptr_t)0 - (uintptr_t)(carry || size == 0));
+    if (VMARENA_UNLIKELY(tested > arena->limit)) return vmarena_alloc_slow(arena, size, align);
+    arena->cursor = last;
     return (void *)(before + 1);
 }
 
