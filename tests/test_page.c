@@ -284,9 +284,8 @@ static void figures_are_those_of_proc_and_sys(void **state) {
 
 static void thp_mode_is_that_of_sysfs(void **state) {
     (void)state;
-    static const char *const marked[] = {[VMARENA_THP_NEVER] = "[never]",
-                                         [VMARENA_THP_MADVISE] = "[madvise]",
-                                         [VMARENA_THP_ALWAYS] = "[always]"};
+    static const char *const marked[] = {
+        [VMARENA_THP_NEVER] = "[never]", [VMARENA_THP_MADVISE] = "[madvise]", [VMARENA_THP_ALWAYS] = "[always]"};
     struct vmarena_caps caps = asked();
     char text[128];
     if (!read_text("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text)) {
