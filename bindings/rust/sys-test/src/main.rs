@@ -1,0 +1,3 @@
+#![allow(bad_style, unused)]
+use vmarena_sys::*;
+include!(concat!(env!("OUT_DIR"), "/all.rs"));

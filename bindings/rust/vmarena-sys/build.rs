@@ -1,0 +1,52 @@
+//! Links the installed libvmarena where pkg-config finds one that is new enough; builds the C sources in otherwise.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LEAST_VERSION: &str = "0.1.0";
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=VMARENA_SYS_VENDORED");
+    let vendored = env::var_os("CARGO_FEATURE_VENDORED").is_some() || env::var_os("VMARENA_SYS_VENDORED").is_some();
+    if !vendored && pkg_config::Config::new().atleast_version(LEAST_VERSION).probe("vmarena").is_ok() {
+        return;
+    }
+    build();
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().map_or(false, |extension| extension == "c"))
+        .collect();
+    found.sort();
+    found
+}
+
+fn common(root: &Path) -> cc::Build {
+    let mut build = cc::Build::new();
+    build.std("c11").define("_GNU_SOURCE", None).include(root.join("include")).warnings(true);
+    // The handler reads thread-local state: initial-exec never allocates it at the first touch.
+    build.flag("-ftls-model=initial-exec").flag("-fvisibility=hidden");
+    build
+}
+
+fn build() {
+    let root = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("csrc");
+    println!("cargo:include={}", root.join("include").display());
+    println!("cargo:rerun-if-changed={}", root.join("include").display());
+    let core = root.join("libvmarena");
+    let (guarded, mut files): (Vec<_>, Vec<_>) =
+        sources(&core).into_iter().partition(|path| path.file_name().map_or(false, |name| name == "guarded.c"));
+    files.extend(sources(&core.join("prim")));
+    common(&root).files(files).compile("vmarena");
+    // Its copy loops must stay loops: see guarded.c.
+    common(&root)
+        .files(guarded)
+        .flag("-fno-builtin")
+        .flag_if_supported("-fno-tree-loop-distribute-patterns")
+        .compile("vmarena_guarded");
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+//! The C API of libvmarena, declaration by declaration; `sys-test` checks each against the C headers.
+//! What the functions do, and their errors, is in `vmarena/*.h`.
+//!
+//! `struct vmarena_scope` and what works with it are left out: Rust cannot call `sigsetjmp`.
+#![allow(non_camel_case_types)]
+
+use std::os::raw::{c_char, c_int, c_uint, c_void};
+
+pub const VMARENA_NONE: c_uint = 0;
+pub const VMARENA_READ: c_uint = 1;
+pub const VMARENA_WRITE: c_uint = 2;
+pub const VMARENA_EXEC: c_uint = 4;
+
+pub type vmarena_fence = c_uint;
+pub const VMARENA_FENCE_OFF: vmarena_fence = 0;
+pub const VMARENA_FENCE_END: vmarena_fence = 1;
+pub const VMARENA_FENCE_START: vmarena_fence = 2;
+
+pub type vmarena_commit_policy = c_uint;
+pub const VMARENA_COMMIT_AUTO: vmarena_commit_policy = 0;
+pub const VMARENA_COMMIT_NORESERVE: vmarena_commit_policy = 1;
+pub const VMARENA_COMMIT_PROTECT: vmarena_commit_policy = 2;
+
+pub type vmarena_guard_kind = c_uint;
+pub const VMARENA_GUARD_AUTO: vmarena_guard_kind = 0;
+pub const VMARENA_GUARD_MARKER: vmarena_guard_kind = 1;
+pub const VMARENA_GUARD_PROTECT: vmarena_guard_kind = 2;
+
+pub type vmarena_huge = c_uint;
+pub const VMARENA_HUGE_SYSTEM: vmarena_huge = 0;
+pub const VMARENA_HUGE_NEVER: vmarena_huge = 1;
+pub const VMARENA_HUGE_TRANSPARENT: vmarena_huge = 2;
+pub const VMARENA_HUGE_COLLAPSE: vmarena_huge = 3;
+pub const VMARENA_HUGE_2M: vmarena_huge = 4;
+pub const VMARENA_HUGE_1G: vmarena_huge = 5;
+
+pub const VMARENA_LOCK: c_uint = 1;
+pub const VMARENA_DONT_DUMP: c_uint = 2;
+pub const VMARENA_DONT_FORK: c_uint = 4;
+pub const VMARENA_WIPE_ON_FORK: c_uint = 8;
+pub const VMARENA_PREFAULT: c_uint = 16;
+pub const VMARENA_ALLOW_EXEC: c_uint = 32;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_options {
+    pub reserve: usize,
+    pub commit: usize,
+    pub guard: usize,
+    pub huge: vmarena_huge,
+    pub fence: vmarena_fence,
+    pub guard_kind: vmarena_guard_kind,
+    pub commit_policy: vmarena_commit_policy,
+    pub flags: c_uint,
+    pub name: *const c_char,
+}
+
+/// The two members that the inline fast path uses; more follow.
+#[repr(C)]
+#[derive(Debug)]
+pub struct vmarena {
+    pub cursor: usize,
+    pub limit: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_mark {
+    pub arena: u64,
+    pub generation: u64,
+    pub cursor: usize,
+    pub objects: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_stats {
+    pub reserved: usize,
+    pub committed: usize,
+    pub used: usize,
+    pub peak: usize,
+    pub objects: usize,
+    pub resident: usize,
+    pub huge: usize,
+    pub guard: usize,
+    pub page_size: usize,
+    pub prot: c_uint,
+    pub flags: c_uint,
+    pub huge_asked: vmarena_huge,
+    pub huge_obtained: vmarena_huge,
+    pub guard_kind: vmarena_guard_kind,
+    pub commit_policy: vmarena_commit_policy,
+    pub named: bool,
+    pub sealed: bool,
+    pub annotated: bool,
+}
+
+pub type vmarena_access = c_uint;
+pub const VMARENA_ACCESS_UNKNOWN: vmarena_access = 0;
+pub const VMARENA_ACCESS_READ: vmarena_access = 1;
+pub const VMARENA_ACCESS_WRITE: vmarena_access = 2;
+pub const VMARENA_ACCESS_EXEC: vmarena_access = 3;
+
+pub type vmarena_fault_kind = c_uint;
+pub const VMARENA_FAULT_OTHER: vmarena_fault_kind = 0;
+pub const VMARENA_FAULT_OVERRUN: vmarena_fault_kind = 1;
+pub const VMARENA_FAULT_UNDERRUN: vmarena_fault_kind = 2;
+pub const VMARENA_FAULT_USE_AFTER_FREE: vmarena_fault_kind = 3;
+pub const VMARENA_FAULT_PROTECTED: vmarena_fault_kind = 4;
+pub const VMARENA_FAULT_UNMAPPED: vmarena_fault_kind = 5;
+pub const VMARENA_FAULT_PAST_END_OF_FILE: vmarena_fault_kind = 6;
+pub const VMARENA_FAULT_HARDWARE: vmarena_fault_kind = 7;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_fault {
+    pub signo: c_int,
+    pub code: c_int,
+    pub address: *mut c_void,
+    pub pc: *mut c_void,
+    pub access: vmarena_access,
+    pub kind: vmarena_fault_kind,
+    pub object: *mut c_void,
+    pub object_size: usize,
+    pub distance: isize,
+    pub owner: *const c_void,
+    pub owner_name: [c_char; 32],
+    pub file_offset: u64,
+    pub reserved: [u64; 4],
+}
+
+pub type vmarena_fault_fn = Option<unsafe extern "C" fn(fault: *const vmarena_fault, arg: *mut c_void) -> bool>;
+
+pub type vmarena_fault_status = c_uint;
+pub const VMARENA_HANDLER_ABSENT: vmarena_fault_status = 0;
+pub const VMARENA_HANDLER_INSTALLED: vmarena_fault_status = 1;
+pub const VMARENA_HANDLER_DISPLACED: vmarena_fault_status = 2;
+pub const VMARENA_HANDLER_HOST: vmarena_fault_status = 3;
+
+extern "C" {
+    pub fn vmarena_version() -> *const c_char;
+    pub fn vmarena_explain() -> *const c_char;
+
+    pub fn vmarena_page_size() -> usize;
+    pub fn vmarena_page_round_up(size: usize) -> usize;
+    pub fn vmarena_huge_page_sizes(sizes: *mut usize, count: usize) -> usize;
+
+    pub fn vmarena_create(out: *mut *mut vmarena, options: *const vmarena_options) -> c_int;
+    pub fn vmarena_destroy(arena: *mut vmarena);
+    pub fn vmarena_alloc_slow(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void;
+    pub fn vmarena_alloc_array(arena: *mut vmarena, count: usize, size: usize, align: usize) -> *mut c_void;
+    pub fn vmarena_alloc_zeroed(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void;
+    pub fn vmarena_resize(arena: *mut vmarena, object: *mut c_void, old_size: usize, new_size: usize) -> *mut c_void;
+    #[link_name = "vmarena_mark"]
+    pub fn vmarena_mark_now(arena: *const vmarena) -> vmarena_mark;
+    pub fn vmarena_rewind(arena: *mut vmarena, mark: vmarena_mark) -> c_int;
+    pub fn vmarena_reset(arena: *mut vmarena, keep_bytes: usize) -> c_int;
+    pub fn vmarena_discard(arena: *mut vmarena, start: *mut c_void, length: usize) -> c_int;
+    pub fn vmarena_check(arena: *const vmarena) -> c_int;
+    pub fn vmarena_protect(arena: *mut vmarena, prot: c_uint) -> c_int;
+    pub fn vmarena_protect_range(arena: *mut vmarena, start: *mut c_void, length: usize, prot: c_uint) -> c_int;
+    pub fn vmarena_protect_push(arena: *mut vmarena, prot: c_uint) -> c_int;
+    pub fn vmarena_protect_pop(arena: *mut vmarena) -> c_int;
+    pub fn vmarena_prefault(arena: *mut vmarena, bytes: usize) -> c_int;
+    pub fn vmarena_seal(arena: *mut vmarena) -> c_int;
+    #[link_name = "vmarena_stats"]
+    pub fn vmarena_stats_get(arena: *const vmarena, out: *mut vmarena_stats);
+    pub fn vmarena_owns(arena: *const vmarena, address: *const c_void) -> bool;
+
+    pub fn vmarena_try(
+        body: Option<unsafe extern "C" fn(*mut c_void)>,
+        arg: *mut c_void,
+        fault: *mut vmarena_fault,
+    ) -> c_int;
+    pub fn vmarena_try_in(
+        arena: *const vmarena,
+        body: Option<unsafe extern "C" fn(*mut c_void)>,
+        arg: *mut c_void,
+        fault: *mut vmarena_fault,
+    ) -> c_int;
+    pub fn vmarena_try_any(
+        body: Option<unsafe extern "C" fn(*mut c_void)>,
+        arg: *mut c_void,
+        fault: *mut vmarena_fault,
+    ) -> c_int;
+    pub fn vmarena_copy(to: *mut c_void, from: *const c_void, length: usize, fault: *mut vmarena_fault) -> usize;
+    pub fn vmarena_fill(to: *mut c_void, byte: c_int, length: usize, fault: *mut vmarena_fault) -> usize;
+    pub fn vmarena_compare(
+        left: *const c_void,
+        right: *const c_void,
+        length: usize,
+        fault: *mut vmarena_fault,
+    ) -> usize;
+    pub fn vmarena_read(address: *const c_void, value: *mut c_void, size: usize, fault: *mut vmarena_fault) -> c_int;
+    pub fn vmarena_write(address: *mut c_void, value: *const c_void, size: usize, fault: *mut vmarena_fault) -> c_int;
+    pub fn vmarena_on_fault(arena: *mut vmarena, function: vmarena_fault_fn, arg: *mut c_void) -> c_int;
+    pub fn vmarena_fault_install() -> c_int;
+    pub fn vmarena_fault_uninstall() -> c_int;
+    #[link_name = "vmarena_fault_status"]
+    pub fn vmarena_fault_status_now() -> c_int;
+    pub fn vmarena_fault_reassert() -> c_int;
+    pub fn vmarena_fault_host(on: bool) -> c_int;
+    pub fn vmarena_handle_signal(signo: c_int, info: *mut c_void, context: *mut c_void) -> bool;
+    pub fn vmarena_fault_describe(fault: *const vmarena_fault, text: *mut c_char, size: usize) -> usize;
+    #[link_name = "vmarena_fault_explain"]
+    pub fn vmarena_fault_explain(fault: *const vmarena_fault, text: *mut c_char, size: usize) -> usize;
+}
+
+/// The inline fast path of `vmarena/arena.h`, the same test for test.
+///
+/// # Safety
+/// `arena` is a live arena that no other thread uses meanwhile. The arguments may be anything.
+#[inline]
+pub unsafe fn vmarena_alloc(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void {
+    let mask = align.wrapping_sub(1);
+    let uneven = align & mask;
+    let spread = if usize::BITS > 32 { uneven.wrapping_neg() } else { usize::from(uneven != 0).wrapping_neg() };
+    let before = (*arena).cursor | mask | spread;
+    let (last, carry) = before.overflowing_add(size.wrapping_sub(1));
+    let last = last | usize::from(carry).wrapping_neg();
+    if last >= (*arena).limit {
+        return vmarena_alloc_slow(arena, size, align);
+    }
+    (*arena).cursor = last + 1;
+    (before + 1) as *mut c_void
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+use std::ffi::CStr;
+use std::fmt;
+use std::io;
+use std::os::raw::c_int;
+
+use vmarena_sys as sys;
+
+/// A failure of the library: an errno, and a sentence that says which call, which limit, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    errno: i32,
+    sentence: String,
+}
+
+impl Error {
+    /// The calling thread's last failure; `code` is what the function returned.
+    pub(crate) fn last(code: c_int) -> Self {
+        // SAFETY: the sentence is a terminated string that stands until this thread's next failure.
+        let sentence = unsafe { CStr::from_ptr(sys::vmarena_explain()) };
+        Error { errno: -code, sentence: sentence.to_string_lossy().into_owned() }
+    }
+
+    pub(crate) fn new(errno: i32, sentence: &str) -> Self {
+        Error { errno, sentence: sentence.to_owned() }
+    }
+
+    /// The errno, positive, as in `std::io::Error::raw_os_error`.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.errno
+    }
+
+    /// The kind that `std::io` gives the errno.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        io::Error::from_raw_os_error(self.errno).kind()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::new(error.kind(), error)
+    }
+}
+
+pub(crate) fn check(code: c_int) -> Result<(), Error> {
+    if code < 0 {
+        Err(Error::last(code))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+//! Memory with walls: arenas between guard pages, objects flush against guards of their own, and memory faults that come
+//! back as errors. The Rust face of the C library libvmarena.
+//!
+//! ```
+//! use vmarena::{Arena, Fenced, Kind, Side};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let arena = Arena::new()?;
+//! let words: &mut [u32] = arena.alloc_slice_copy(&[1, 2, 3]);
+//! words[0] = 7;
+//!
+//! let input = Fenced::copy_of(b"what a parser gets", Side::End)?;
+//! let fault = input.try_get(input.len() as isize).unwrap_err();
+//! assert_eq!(fault.kind(), Kind::Overrun);
+//! assert_eq!(fault.distance(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is safe here is safe whatever faults: the accesses that may fault are made in C, so that no Rust frame is
+//! crossed. [`catch_fault`] crosses frames and is `unsafe` for that reason.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod allocator;
+mod arena;
+mod error;
+mod fault;
+mod fenced;
+mod guarded;
+
+pub use arena::{Arena, CommitPolicy, GuardKind, Huge, Options, Stats};
+pub use error::Error;
+pub use fault::{catch_fault, try_copy, try_read, try_write, Access, Fault, Kind, Value};
+pub use fenced::{Fenced, Side};
+pub use guarded::{Guarded, NoAccess, Protection, ReadOnly, ReadWrite};
+
+/// The declarations of the C library.
+pub use vmarena_sys as sys;
+
+/// Bytes in a page of this system.
+#[must_use]
+pub fn page_size() -> usize {
+    // SAFETY: no precondition.
+    unsafe { sys::vmarena_page_size() }
+}
