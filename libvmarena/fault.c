@@ -195,18 +195,20 @@ __attribute__((noinline)) int vmarena_scope_enter(struct vmarena_scope *scope, c
 
 void vmarena_scope_leave(struct vmarena_scope *scope) { thread.top = scope->outer; }
 const struct vmarena_fault *vmarena_scope_fault(void) { return thread.last; }
-struct vmarena_scope *vmarena_scope_top(void) { return thread.top; }
+struct vmarena_scope *vmarena_scope_top(void) {
+    return thread.top;
+}
 void vmarena_scope_unwind(struct vmarena_scope *top) { thread.top = top; }
 
 static int try_claiming(const void *claims, void (*body)(void *), void *arg, struct vmarena_fault *fault) {
     if (body == NULL) return vmarena_fail(-EINVAL, "vmarena_try: no body");
     struct vmarena_scope scope;
-    int error = vmarena_scope_enter(&scope, claims);
-    if (error != 0) return error;
     if (sigsetjmp(scope.landing, 0) != 0) {
         if (fault != NULL) *fault = scope.fault;
         return 1;
     }
+    int error = vmarena_scope_enter(&scope, claims);
+    if (error != 0) return error;
     body(arg);
     vmarena_scope_leave(&scope);
     return 0;

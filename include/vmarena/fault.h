@@ -46,19 +46,19 @@ enum vmarena_fault_kind {
 };
 
 struct vmarena_fault {
-    int signo;                    /* SIGSEGV or SIGBUS; 0: no fault */
-    int code;                     /* si_code, as in sigaction(2): SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR, ... */
-    void *address;                /* the byte that was touched (the first inaccessible one of a wider access) */
-    void *pc;                     /* the instruction that touched it; NULL: unknown on this CPU */
+    int signo;     /* SIGSEGV or SIGBUS; 0: no fault */
+    int code;      /* si_code, as in sigaction(2): SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR, ... */
+    void *address; /* the byte that was touched (the first inaccessible one of a wider access) */
+    void *pc;      /* the instruction that touched it; NULL: unknown on this CPU */
     enum vmarena_access access;
     enum vmarena_fault_kind kind;
-    void *object;                 /* the object whose guard, slack or pages were touched; NULL: none known */
-    size_t object_size;           /* its bytes, as asked for */
-    ptrdiff_t distance;           /* from the object's nearest edge: +1 the first byte past the end, -1 the last before
+    void *object;         /* the object whose guard, slack or pages were touched; NULL: none known */
+    size_t object_size;   /* its bytes, as asked for */
+    ptrdiff_t distance;   /* from the object's nearest edge: +1 the first byte past the end, -1 the last before
                                      the start, 0 inside it */
-    const void *owner;            /* the arena, heap or view that owns the memory; NULL: none. Only to compare with */
-    char owner_name[32];          /* its name, "" if it has none */
-    uint64_t file_offset;         /* of the byte in the file, where the owner is a view */
+    const void *owner;    /* the arena, heap or view that owns the memory; NULL: none. Only to compare with */
+    char owner_name[32];  /* its name, "" if it has none */
+    uint64_t file_offset; /* of the byte in the file, where the owner is a view */
     uint64_t reserved[4];
 };
 
@@ -74,7 +74,8 @@ struct vmarena_fault {
 VMARENA_API int vmarena_try(void (*body)(void *), void *arg, struct vmarena_fault *fault);
 
 /* The same, claiming only faults in one arena, its guards included (-EBADF: NULL). */
-VMARENA_API int vmarena_try_in(const struct vmarena *arena, void (*body)(void *), void *arg, struct vmarena_fault *fault);
+VMARENA_API int vmarena_try_in(const struct vmarena *arena, void (*body)(void *), void *arg,
+                               struct vmarena_fault *fault);
 
 /* The same, claiming faults at any address. It hides the host's own bugs while the body runs: keep it short. */
 VMARENA_API int vmarena_try_any(void (*body)(void *), void *arg, struct vmarena_fault *fault);
@@ -93,28 +94,34 @@ VMARENA_API int vmarena_try_any(void (*body)(void *), void *arg, struct vmarena_
 struct vmarena_scope {
     sigjmp_buf landing;
     struct vmarena_scope *outer;
-    const void *claims;  /* an arena, or one of the two addresses below */
-    uintptr_t stack;     /* the landing's stack pointer */
+    const void *claims; /* an arena, or one of the two addresses below */
+    uintptr_t stack;    /* the landing's stack pointer */
     struct vmarena_fault fault;
 };
 
 #define VMARENA_TRY(scope) VMARENA_TRY_(scope, vmarena_claims_registered)
 #define VMARENA_TRY_IN(scope, arena) VMARENA_TRY_(scope, arena)
 #define VMARENA_TRY_ANY(scope) VMARENA_TRY_(scope, vmarena_claims_any)
-#define VMARENA_TRY_(scope, claims)                                                                                     \
-    if (vmarena_scope_enter((scope), (claims)) == 0 && sigsetjmp((scope)->landing, 0) == 0)                             \
-        for (struct vmarena_scope *vmarena_open_ __attribute__((cleanup(vmarena_scope_leave_))) = (scope),              \
-                                  *vmarena_once_ = vmarena_open_;                                                      \
-             vmarena_once_ != NULL; vmarena_once_ = NULL)
-#define VMARENA_CATCH(name)                                                                                             \
+#define VMARENA_TRY_(scope, claims) VMARENA_TRY_AT_(scope, claims, __LINE__)
+#define VMARENA_TRY_AT_(scope, claims, line) VMARENA_TRY_NAMED_(scope, claims, line)
+/* Names with the line in them: scopes nest without shadowing. The landing is ready before the scope can be landed in. */
+#define VMARENA_TRY_NAMED_(scope, claims, line)                                                                        \
+    for (struct vmarena_scope *const vmarena_at_##line = (scope), *vmarena_do_##line = vmarena_at_##line;              \
+         vmarena_do_##line != NULL; vmarena_do_##line = NULL)                                                          \
+        if (sigsetjmp(vmarena_at_##line->landing, 0) == 0 && vmarena_scope_enter(vmarena_at_##line, (claims)) == 0)    \
+            for (struct vmarena_scope * vmarena_open_##line                                                            \
+                     __attribute__((cleanup(vmarena_scope_leave_))) = vmarena_at_##line,                               \
+                     *vmarena_once_##line = vmarena_open_##line;                                                       \
+                 vmarena_once_##line != NULL; vmarena_once_##line = NULL)
+#define VMARENA_CATCH(name)                                                                                            \
     else for (const struct vmarena_fault *name = vmarena_scope_fault(); name != NULL; name = NULL)
 
 /* What a scope claims, for vmarena_scope_enter: these two, or an arena. */
 VMARENA_API extern const char vmarena_claims_registered[1], vmarena_claims_any[1];
 
 /*
- * The parts of VMARENA_TRY, for bindings. _enter makes *scope the thread's innermost; the caller must call
- * sigsetjmp(scope->landing, 0) in its own frame before anything can fault. _leave closes it and all inside it.
+ * The parts of VMARENA_TRY, for bindings. The caller calls sigsetjmp(scope->landing, 0) in its own frame; where that gives
+ * 0, _enter makes *scope the thread's innermost, and a fault makes it give 1. _leave closes it and all inside it.
  * _fault gives the record of the scope that the thread left last by a fault or failed to enter.
  */
 VMARENA_API int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims);
