@@ -128,6 +128,14 @@ void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const sigin
 
 #if defined(__linux__) && defined(__x86_64__)
 
+/* The x87 stack must be empty at a function's entry (System V ABI, AMD64: 3.2.1). A fault in the middle of a long double
+ * expression leaves values there, which no siglongjmp takes away: the ninth overflows it. The modes stay. */
+static void empty_x87_stack(mcontext_t *machine) {
+    if (machine->fpregs == NULL) return;
+    machine->fpregs->ftw = 0;
+    machine->fpregs->swd &= (uint16_t)~0x3800; /* the top of the stack */
+}
+
 void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
     ucontext_t *saved = context;
     greg_t *registers = saved->uc_mcontext.gregs;
@@ -138,6 +146,7 @@ void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, 
     registers[REG_RDI] = (greg_t)(uintptr_t)argument;
     registers[REG_RIP] = (greg_t)(uintptr_t)landing;
     registers[REG_EFL] &= ~(greg_t)0x400;
+    empty_x87_stack(&saved->uc_mcontext);
 }
 
 #elif defined(__linux__) && defined(__aarch64__)
