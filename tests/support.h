@@ -74,9 +74,9 @@ static inline int run_child(void (*body)(void *), void *arg) {
 #define assert_status(status, expected)                                                                                \
     do {                                                                                                               \
         int status_ = (status);                                                                                        \
-        if (WIFSIGNALED(status_)) print_message("the child died by signal %d\n", WTERMSIG(status_));                   \
-        else if (status_ != (expected)) print_message("the child exited with %d\n", WEXITSTATUS(status_));             \
-        assert_int_equal(status_ & ~0x80, expected); /* 0x80: a core was dumped */                                     \
+        if ((status_ & ~0x80) != (expected)) /* 0x80: a core was dumped */                                             \
+            fail_msg("the child %s %d", WIFSIGNALED(status_) ? "died by signal" : "exited with",                       \
+                     WIFSIGNALED(status_) ? WTERMSIG(status_) : WEXITSTATUS(status_));                                 \
     } while (0)
 #define assert_runs(body, arg) assert_status(run_child((body), (arg)), 0)
 #define assert_exits(body, arg, code) assert_status(run_child((body), (arg)), (code) << 8)
@@ -87,7 +87,8 @@ static inline int run_child(void (*body)(void *), void *arg) {
 #ifdef __clang__
 #define UNCHECKED_ACCESS __attribute__((unused, noinline, no_sanitize("address", "thread", "undefined")))
 #else
-#define UNCHECKED_ACCESS __attribute__((unused, noinline, no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+#define UNCHECKED_ACCESS                                                                                               \
+    __attribute__((unused, noinline, no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 #endif
 
 UNCHECKED_ACCESS static unsigned char peek(const volatile void *address) {
@@ -159,8 +160,9 @@ static inline void assert_fault_(const struct vmarena_fault *got, const struct v
                                  int line) {
     char text[300];
     enum vmarena_access access = told(want->access);
-    if (got->signo == want->signo && got->address == want->address && got->access == access && got->kind == want->kind &&
-        got->object == want->object && got->object_size == want->object_size && got->distance == want->distance)
+    if (got->signo == want->signo && got->address == want->address && got->access == access &&
+        got->kind == want->kind && got->object == want->object && got->object_size == want->object_size &&
+        got->distance == want->distance)
         return;
     vmarena_fault_describe(got, text, sizeof text);
     print_message("got:      signo %d address %p access %d kind %d object %p size %zu distance %td: %s\n", got->signo,
