@@ -156,6 +156,7 @@ static void huge_page_sizes_fill_what_there_is_room_for(void **state) {
 #endif
 
 static bool asked_before;
+static struct vmarena_caps *seen_when_locked;
 
 static void first_call(void *unused) {
     struct vmarena_caps caps;
@@ -243,6 +244,49 @@ static void no_descriptor_left_is_no_error(void **state) {
     int status = in_child(without_descriptors, NULL);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* Where every page is there from the start nothing faults any more, which must not be taken for a missing capability.
+ * Guard markers alone are really refused in locked memory (madvise(2)). */
+static void with_all_memory_locked(void *arg) {
+    struct vmarena_caps caps;
+    (void)arg;
+    unsigned char resident = 0;
+    if (mlockall(MCL_FUTURE) != 0) _exit(77);
+    char *page = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED || mincore(page, 1, &resident) != 0 || (resident & 1) == 0)
+        _exit(77); /* sanitizers: ignored */
+    if (vmarena_caps(&caps) != 0) _exit(1);
+    if (caps.guard_markers || caps.vectored_madvise) _exit(2);
+    seen_when_locked[0] = caps;
+    _exit(0);
+}
+
+static struct vmarena_caps asked(void);
+
+static void locked_memory_hides_nothing(void **state) {
+    (void)state;
+    assert_false(asked_before);
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    seen_when_locked = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(seen_when_locked != MAP_FAILED);
+    int status = in_child(with_all_memory_locked, NULL);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) {
+        munmap(seen_when_locked, size);
+        print_message("skip: this process may not lock its memory\n");
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+    struct vmarena_caps locked = seen_when_locked[0], caps = asked();
+    munmap(seen_when_locked, size);
+    assert_int_equal(locked.populate, caps.populate);
+    assert_int_equal(locked.pagemap_scan, caps.pagemap_scan);
+    assert_int_equal(locked.procmap_query, caps.procmap_query);
+    assert_int_equal(locked.perf_counters, caps.perf_counters);
+    assert_int_equal(locked.userfaultfd, caps.userfaultfd);
+    assert_int_equal(locked.wipe_on_fork, caps.wipe_on_fork);
+    assert_int_equal(locked.seal, caps.seal);
 }
 
 /* ---- capabilities ---- */
@@ -393,6 +437,7 @@ int main(void) {
         cmocka_unit_test(first_call_leaves_no_trace),
         cmocka_unit_test(first_calls_of_4_threads_agree),
         cmocka_unit_test(no_descriptor_left_is_no_error),
+        cmocka_unit_test(locked_memory_hides_nothing),
         cmocka_unit_test(page_size_is_the_systems),
         cmocka_unit_test(rounding_up),
         cmocka_unit_test(rounding_that_overflows_is_0),

@@ -238,16 +238,14 @@ size_t vmarena_prim_huge_page_size(void) {
     return size;
 }
 
-static bool limited(__rlimit_resource_t resource) {
-    struct rlimit limit;
-    return getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-}
-
 bool vmarena_prim_strict_commit(size_t size) {
+    struct rlimit data = {.rlim_cur = RLIM_INFINITY}, space = data;
     (void)size;
     /* RLIMIT_AS counts a reservation either way; committing by steps at least keeps RLIMIT_DATA from counting it. */
     if (vmarena_prim_read_number("/proc/sys/vm/overcommit_memory") == 2) return true;
-    return limited(RLIMIT_DATA) || limited(RLIMIT_AS);
+    (void)getrlimit(RLIMIT_DATA, &data);
+    (void)getrlimit(RLIMIT_AS, &space);
+    return data.rlim_cur != RLIM_INFINITY || space.rlim_cur != RLIM_INFINITY;
 }
 
 void vmarena_prim_map_entries(size_t *used, size_t *limit) {
