@@ -22,6 +22,8 @@
 
 #include "vmarena.h"
 
+#include "support.h"
+
 /* ---- what the system says ---- */
 
 static bool read_text(const char *path, char *text, size_t size) {
@@ -55,29 +57,6 @@ static int open_descriptors(void) {
     int count = 0;
     for (int fd = 0; fd < 1024; fd++) count += fcntl(fd, F_GETFD) >= 0;
     return count;
-}
-
-static char *fresh_pages(size_t count) {
-    size_t size = count * (size_t)sysconf(_SC_PAGESIZE);
-    char *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(pages != MAP_FAILED);
-    return pages;
-}
-
-/* The wait status of a child that runs body, with the default actions for its signals. */
-static int in_child(void (*body)(void *), void *arg) {
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        signal(SIGSEGV, SIG_DFL);
-        signal(SIGBUS, SIG_DFL);
-        body(arg);
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return status;
 }
 
 /* ---- pages ---- */
@@ -182,9 +161,7 @@ static void first_call(void *unused) {
 static void first_call_leaves_no_trace(void **state) {
     (void)state;
     assert_false(asked_before);
-    int status = in_child(first_call, NULL);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_runs(first_call, NULL);
     if (SHADOW_MOVES) print_message("the count of mappings was not compared under ThreadSanitizer\n");
 }
 
@@ -218,11 +195,7 @@ static void first_calls_at_once(void *arg) {
 static void first_calls_of_4_threads_agree(void **state) {
     (void)state;
     assert_false(asked_before);
-    for (int round = 0; round < 20; round++) {
-        int status = in_child(first_calls_at_once, NULL);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 0);
-    }
+    for (int round = 0; round < 20; round++) assert_runs(first_calls_at_once, NULL);
 }
 
 /* What needs a descriptor is absent, the rest is found, and nothing fails. */
@@ -241,9 +214,7 @@ static void without_descriptors(void *arg) {
 static void no_descriptor_left_is_no_error(void **state) {
     (void)state;
     assert_false(asked_before);
-    int status = in_child(without_descriptors, NULL);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_runs(without_descriptors, NULL);
 }
 
 /* Where every page is there from the start nothing faults any more, which must not be taken for a missing capability.
@@ -270,7 +241,7 @@ static void locked_memory_hides_nothing(void **state) {
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
     seen_when_locked = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(seen_when_locked != MAP_FAILED);
-    int status = in_child(with_all_memory_locked, NULL);
+    int status = run_child(with_all_memory_locked, NULL);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) == 77) {
         munmap(seen_when_locked, size);
@@ -361,9 +332,9 @@ static void touch(void *page) { *(volatile char *)page = 1; }
 static void guard_markers_as_a_touch_tells(void **state) {
     (void)state;
     struct vmarena_caps caps = asked();
-    char *page = fresh_pages(1);
+    char *page = map_pages(1, PROT_READ | PROT_WRITE);
     bool installed = madvise(page, (size_t)sysconf(_SC_PAGESIZE), 102 /* MADV_GUARD_INSTALL */) == 0;
-    int status = in_child(touch, page);
+    int status = run_child(touch, page);
     bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
     assert_int_equal(caps.guard_markers, installed && killed);
     if (!caps.guard_markers) assert_false(caps.vectored_madvise);
@@ -375,10 +346,10 @@ static void must_be_zero(void *page) { _exit(*(volatile char *)page == 0 ? 0 : 1
 static void wipe_on_fork_as_a_child_tells(void **state) {
     (void)state;
     struct vmarena_caps caps = asked();
-    char *page = fresh_pages(1);
+    char *page = map_pages(1, PROT_READ | PROT_WRITE);
     (void)madvise(page, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
     *page = 1;
-    int status = in_child(must_be_zero, page);
+    int status = run_child(must_be_zero, page);
     assert_true(WIFEXITED(status));
     assert_int_equal(caps.wipe_on_fork, WEXITSTATUS(status) == 0);
     munmap(page, (size_t)sysconf(_SC_PAGESIZE));
@@ -389,7 +360,7 @@ static void populate_as_mincore_tells(void **state) {
     struct vmarena_caps caps = asked();
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
     unsigned char resident = 0;
-    char *page = fresh_pages(1);
+    char *page = map_pages(1, PROT_READ | PROT_WRITE);
     (void)madvise(page, size, 23 /* MADV_POPULATE_WRITE */);
     assert_int_equal(mincore(page, size, &resident), 0);
     assert_int_equal(caps.populate, resident & 1);
@@ -406,8 +377,8 @@ static void seal_and_unmap(void *page) {
 static void seal_as_munmap_tells(void **state) {
     (void)state;
     struct vmarena_caps caps = asked();
-    char *page = fresh_pages(1);
-    int status = in_child(seal_and_unmap, page);
+    char *page = map_pages(1, PROT_READ | PROT_WRITE);
+    int status = run_child(seal_and_unmap, page);
     assert_true(WIFEXITED(status));
     assert_int_equal(caps.seal, WEXITSTATUS(status) == 0);
     munmap(page, (size_t)sysconf(_SC_PAGESIZE));
