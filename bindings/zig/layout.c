@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* What the C compiler makes of the headers, for tests.zig to compare with c.zig. */
+#include <stddef.h>
+#include <vmarena.h>
+
+const size_t layout_options[] = {
+    sizeof(struct vmarena_options),
+    offsetof(struct vmarena_options, reserve),
+    offsetof(struct vmarena_options, commit),
+    offsetof(struct vmarena_options, guard),
+    offsetof(struct vmarena_options, huge),
+    offsetof(struct vmarena_options, fence),
+    offsetof(struct vmarena_options, guard_kind),
+    offsetof(struct vmarena_options, commit_policy),
+    offsetof(struct vmarena_options, flags),
+    offsetof(struct vmarena_options, name),
+};
+const size_t layout_handle[] = {sizeof(struct vmarena), offsetof(struct vmarena, cursor), offsetof(struct vmarena, limit)};
+const size_t layout_mark[] = {
+    sizeof(struct vmarena_mark),           offsetof(struct vmarena_mark, arena), offsetof(struct vmarena_mark, generation),
+    offsetof(struct vmarena_mark, cursor), offsetof(struct vmarena_mark, objects),
+};
+const size_t layout_stats[] = {
+    sizeof(struct vmarena_stats),
+    offsetof(struct vmarena_stats, reserved),
+    offsetof(struct vmarena_stats, committed),
+    offsetof(struct vmarena_stats, used),
+    offsetof(struct vmarena_stats, peak),
+    offsetof(struct vmarena_stats, objects),
+    offsetof(struct vmarena_stats, resident),
+    offsetof(struct vmarena_stats, huge),
+    offsetof(struct vmarena_stats, guard),
+    offsetof(struct vmarena_stats, page_size),
+    offsetof(struct vmarena_stats, prot),
+    offsetof(struct vmarena_stats, flags),
+    offsetof(struct vmarena_stats, huge_asked),
+    offsetof(struct vmarena_stats, huge_obtained),
+    offsetof(struct vmarena_stats, guard_kind),
+    offsetof(struct vmarena_stats, commit_policy),
+    offsetof(struct vmarena_stats, named),
+    offsetof(struct vmarena_stats, sealed),
+    offsetof(struct vmarena_stats, annotated),
+};
+const size_t layout_fault[] = {
+    sizeof(struct vmarena_fault),
+    offsetof(struct vmarena_fault, signo),
+    offsetof(struct vmarena_fault, code),
+    offsetof(struct vmarena_fault, address),
+    offsetof(struct vmarena_fault, pc),
+    offsetof(struct vmarena_fault, access),
+    offsetof(struct vmarena_fault, kind),
+    offsetof(struct vmarena_fault, object),
+    offsetof(struct vmarena_fault, object_size),
+    offsetof(struct vmarena_fault, distance),
+    offsetof(struct vmarena_fault, owner),
+    offsetof(struct vmarena_fault, owner_name),
+    offsetof(struct vmarena_fault, file_offset),
+    offsetof(struct vmarena_fault, reserved),
+};
+/* The last of each enum: their numbers run from 0. */
+const unsigned last_values[] = {VMARENA_FENCE_START, VMARENA_GUARD_PROTECT, VMARENA_COMMIT_PROTECT,
+                                VMARENA_HUGE_1G,     VMARENA_ACCESS_EXEC,   VMARENA_FAULT_HARDWARE};
+const unsigned bits[] = {VMARENA_NONE,         VMARENA_READ,     VMARENA_WRITE,     VMARENA_EXEC, VMARENA_LOCK, VMARENA_DONT_DUMP,
+                         VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK, VMARENA_PREFAULT, VMARENA_ALLOW_EXEC};

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+const std = @import("std");
+const vmarena = @import("vmarena");
+const c = vmarena.c;
+const expect = std.testing.expect;
+const expectEqual = std.testing.expectEqual;
+
+extern const layout_options: [10]usize;
+extern const layout_handle: [3]usize;
+extern const layout_mark: [5]usize;
+extern const layout_stats: [19]usize;
+extern const layout_fault: [14]usize;
+extern const last_values: [6]c_uint;
+extern const bits: [10]c_uint;
+
+fn expectLayout(comptime T: type, layout: []const usize) !void {
+    try expectEqual(layout[0], @sizeOf(T));
+    const fields = @typeInfo(T).@"struct".fields;
+    try expectEqual(layout.len - 1, fields.len);
+    inline for (fields, 1..) |field, i| try expectEqual(layout[i], @offsetOf(T, field.name));
+}
+
+fn lastOf(comptime T: type) c_uint {
+    const fields = @typeInfo(T).@"enum".fields;
+    return fields[fields.len - 1].value;
+}
+
+test "the declarations are those of the headers" {
+    try expectLayout(c.Options, &layout_options);
+    try expectLayout(c.Handle, &layout_handle);
+    try expectLayout(c.Mark, &layout_mark);
+    try expectLayout(c.Stats, &layout_stats);
+    try expectLayout(c.Fault, &layout_fault);
+    const last = [_]c_uint{ lastOf(c.Fence), lastOf(c.GuardKind), lastOf(c.CommitPolicy), lastOf(c.Huge), lastOf(c.Access), lastOf(c.Kind) };
+    try std.testing.expectEqualSlices(c_uint, &last_values, &last);
+    const ours = [_]c_uint{ c.none, c.read, c.write, c.exec, c.lock, c.dont_dump, c.dont_fork, c.wipe_on_fork, c.prefault, c.allow_exec };
+    try std.testing.expectEqualSlices(c_uint, &bits, &ours);
+}
+
+test "an arena as an allocator" {
+    for ([_]vmarena.Fence{ .off, .end, .start }) |fence| {
+        var arena = try vmarena.Arena.init(.{ .fence = fence });
+        defer arena.deinit();
+        const allocator = arena.allocator();
+        var list: std.ArrayList(u64) = .empty;
+        var map: std.AutoHashMapUnmanaged(u32, u32) = .empty;
+        for (0..2000) |i| {
+            try list.append(allocator, i);
+            try map.put(allocator, @intCast(i), @intCast(i * 2));
+        }
+        for (list.items, 0..) |item, i| try expectEqual(i, item);
+        try expectEqual(2000, map.get(1000).?);
+        try expect(arena.owns(list.items.ptr));
+        const wide = try allocator.alignedAlloc(u8, .fromByteUnits(4096), 100);
+        try expectEqual(0, @intFromPtr(wide.ptr) % 4096);
+        try arena.checkSlack();
+    }
+}
+
+test "the standard library's own checks of an allocator" {
+    var arena = try vmarena.Arena.init(.{});
+    defer arena.deinit();
+    const allocator = arena.allocator();
+    try std.heap.testAllocator(allocator);
+    try std.heap.testAllocatorAligned(allocator);
+    try std.heap.testAllocatorLargeAlignment(allocator);
+    try std.heap.testAllocatorAlignedShrink(allocator);
+}
+
+test "the last object grows in place" {
+    var arena = try vmarena.Arena.init(.{});
+    defer arena.deinit();
+    const allocator = arena.allocator();
+    var memory = try allocator.alloc(u8, 10);
+    try expect(allocator.resize(memory, 100_000));
+    memory.len = 100_000;
+    try expect(allocator.resize(memory, 5));
+    memory.len = 5;
+    _ = try allocator.alloc(u8, 1);
+    try expect(!allocator.resize(memory, 6));
+}
+
+test "bad requests are errors" {
+    try std.testing.expectError(error.InvalidArgument, vmarena.Arena.init(.{ .flags = 1 << 30 }));
+    try std.testing.expectEqualStrings("vmarena_create: unknown bits 0x40000000 in flags", vmarena.explain());
+    var arena = try vmarena.Arena.init(.{ .reserve = 1 });
+    defer arena.deinit();
+    try std.testing.expectError(error.OutOfMemory, arena.allocator().alloc(u8, 1 << 20));
+    try expectEqual(null, arena.allocBytes(0, 8));
+    try expectEqual(null, arena.allocBytes(8, 3));
+    try expectEqual(null, arena.allocBytes(8, 0));
+    try expectEqual(null, arena.allocBytes(std.math.maxInt(usize), 1));
+    try std.testing.expectError(error.AccessDenied, arena.protect(c.exec));
+    const point = arena.mark();
+    _ = arena.allocBytes(8, 8).?;
+    const stale = arena.mark();
+    try arena.rewind(point);
+    try std.testing.expectError(error.Stale, arena.rewind(stale));
+}
+
+test "a write to read-only memory is caught and the value stays" {
+    var arena = try vmarena.Arena.init(.{ .name = "article" });
+    defer arena.deinit();
+    const value = try arena.allocator().create(u32);
+    value.* = 1;
+    try arena.protect(c.read);
+    for (0..100) |_| {
+        const outcome = try vmarena.tryWrite(u32, value, 2);
+        try expectEqual(vmarena.Kind.protected, outcome.fault.kind());
+        try expectEqual(vmarena.Access.write, outcome.fault.access());
+        try expectEqual(@intFromPtr(value), outcome.fault.address());
+    }
+    try expectEqual(1, (try vmarena.tryRead(u32, value)).ok);
+    try arena.protect(c.read | c.write);
+    try expectEqual({}, (try vmarena.tryWrite(u32, value, 2)).ok);
+    try expectEqual(2, value.*);
+}
+
+fn overrun(memory: []u8) void {
+    @setRuntimeSafety(false);
+    const beyond: *volatile u8 = @ptrCast(memory.ptr + memory.len);
+    beyond.* = 1;
+}
+
+fn inside(memory: []u8) void {
+    memory[0] = 1;
+}
+
+test "an overrun is caught at the byte" {
+    var arena = try vmarena.Arena.init(.{ .fence = .end, .name = "fenced" });
+    defer arena.deinit();
+    const memory = try arena.allocator().alloc(u8, 24);
+    const fault = (try vmarena.catchFault(memory, overrun)).?;
+    try expectEqual(vmarena.Kind.overrun, fault.kind());
+    try expectEqual(1, fault.distance());
+    try expectEqual(@intFromPtr(memory.ptr) + 24, fault.address());
+    try expectEqual(24, fault.raw.object_size);
+    var text: [200]u8 = undefined;
+    try expect(std.mem.startsWith(u8, fault.describe(&text), "overrun: write 1 byte past the end of a 24-byte object at "));
+    try expectEqual(null, try vmarena.catchFault(memory, inside));
+}
+
+test "copies are counted exactly" {
+    var arena = try vmarena.Arena.init(.{ .fence = .end });
+    defer arena.deinit();
+    const source = try arena.allocator().dupe(u8, "0123456789");
+    var target: [20]u8 = undefined;
+    const copied = vmarena.tryCopy(&target, source.ptr + 4);
+    try expectEqual(6, copied.done);
+    try std.testing.expectEqualStrings("456789", target[0..6]);
+    try expectEqual(1, copied.fault.?.distance());
+    try expectEqual(null, vmarena.tryCopy(target[0..10], source.ptr).fault);
+}
+
+fn faultOften(count: *usize) void {
+    var arena = vmarena.Arena.init(.{ .fence = .end }) catch return;
+    defer arena.deinit();
+    const memory = arena.allocator().alloc(u8, 8) catch return;
+    for (0..1000) |_| {
+        const fault = (vmarena.catchFault(memory, overrun) catch return) orelse return;
+        if (fault.distance() == 1) count.* += 1;
+    }
+}
+
+test "threads have their own faults" {
+    var counts = [_]usize{0} ** 4;
+    var threads: [4]std.Thread = undefined;
+    for (&threads, &counts) |*thread, *count| thread.* = try std.Thread.spawn(.{}, faultOften, .{count});
+    for (threads) |thread| thread.join();
+    for (counts) |count| try expectEqual(1000, count);
+}
