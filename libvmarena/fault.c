@@ -15,18 +15,26 @@ const char vmarena_claims_registered[1], vmarena_claims_any[1];
 
 /* ---- the thread's state: read and written by its own handler, so that only the compiler needs to be kept in order --- */
 
+/* What this thread's handler is at. It counts only for what interrupts it, deeper on the same stack: a handler of somebody
+ * else's, called in between, may have jumped away and left it as it was. */
+struct busy {
+    uintptr_t explaining, repairing; /* the frame that does, or 0 */
+    struct vmarena_scope *floor;     /* the scopes from here on outwards get none of a repair function's own faults */
+};
+
+/* The chain in progress: for which signal, from which frame, and how far down the handlers before ours. */
+struct chain {
+    const void *context;
+    uintptr_t frame;
+    unsigned level;
+};
+
 static _Thread_local struct {
     struct vmarena_scope *volatile top;
     const struct vmarena_fault *volatile last;
-    /* While a repair function runs: the scopes opened before it, which get none of its own faults. */
-    struct vmarena_scope *volatile repair_floor;
-    volatile bool repairing;
-    volatile bool explaining;
+    volatile struct busy busy;
+    volatile struct chain chain;
     volatile bool stack_ready;
-    /* The chain in progress: which signal, from which frame, and how far down the handlers before ours. */
-    const void *volatile chain_context;
-    volatile uintptr_t chain_frame;
-    volatile unsigned chain_level;
 } thread;
 
 /* ---- handlers ------------------------------------------------------------------------------------------------------- */
@@ -49,42 +57,50 @@ static void handle(int signo, siginfo_t *info, void *context);
 
 static unsigned signal_index(int signo) { return signo == SIGBUS; }
 
-/* Who displaces us again and again, as a test framework does around each test, is kept once. */
-static bool is_latest(unsigned i, unsigned count) {
-    struct vmarena_prim_action now;
-    return count > 0 && vmarena_prim_signal_is(signals[i], handle, &now) == 0 &&
-           vmarena_prim_signal_same(&now, &earlier[i].action[count - 1]);
-}
-
-static int put_ours(unsigned i) {
-    struct vmarena_prim_action again;
-    unsigned count = atomic_load_explicit(&earlier[i].count, memory_order_relaxed);
-    bool latest = is_latest(i, count);
-    if (!latest && count == EARLIER)
-        return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
-    int error = vmarena_prim_signal_set(signals[i], handle, latest ? &again : &earlier[i].action[count]);
+/*
+ * Another thread may fault and chain at any moment. So an earlier handler is entered before ours takes its place and stays
+ * entered when ours is gone, and an entry is written again only where there is something else to write.
+ */
+static int enter_earlier(unsigned i, unsigned count) {
+    struct vmarena_prim_action now, *action = earlier[i].action;
+    int error = vmarena_prim_signal_get(signals[i], &now);
     if (error != 0) return vmarena_fail_call(error, "sigaction", 0);
-    if (!latest) atomic_store_explicit(&earlier[i].count, count + 1, memory_order_release);
+    /* Who displaces us again and again, as a test framework does around each test, is kept once. */
+    if (count > 0 && vmarena_prim_signal_same(&now, &action[count - 1])) return 0;
+    if (count == EARLIER) return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
+    /* At a new install there is one already, of the install before. */
+    unsigned known = atomic_load_explicit(&earlier[i].count, memory_order_relaxed);
+    if (known <= count || !vmarena_prim_signal_same(&now, &action[count])) action[count] = now;
+    atomic_store_explicit(&earlier[i].count, count + 1, memory_order_release);
     return 0;
 }
 
-static void take_ours(unsigned i) {
-    unsigned count = atomic_load_explicit(&earlier[i].count, memory_order_relaxed);
-    (void)vmarena_prim_signal_restore(signals[i], &earlier[i].action[count - 1]);
-    atomic_store_explicit(&earlier[i].count, count - 1, memory_order_release);
+/* On top of `count` earlier handlers. */
+static int put_ours(unsigned i, unsigned count) {
+    unsigned known = atomic_load_explicit(&earlier[i].count, memory_order_relaxed);
+    if (known > 0 && vmarena_prim_signal_is(signals[i], handle) == 1) return 0;
+    int error = enter_earlier(i, count);
+    if (error != 0) return error;
+    error = vmarena_prim_signal_set(signals[i], handle);
+    if (error == 0) return 0;
+    atomic_store_explicit(&earlier[i].count, known, memory_order_release);
+    return vmarena_fail_call(error, "sigaction", 0);
 }
+
+/* The handler that was there first comes back; what reassertions piled up goes with ours. */
+static void take_ours(unsigned i) { (void)vmarena_prim_signal_restore(signals[i], &earlier[i].action[0]); }
 
 static bool displaced(void) {
     for (unsigned i = 0; i < SIGNALS; i++)
-        if (vmarena_prim_signal_is(signals[i], handle, NULL) != 1) return true;
+        if (vmarena_prim_signal_is(signals[i], handle) != 1) return true;
     return false;
 }
 
 /* Under the lock. */
 static int set_both(void) {
-    int error = put_ours(0);
+    int error = put_ours(0, 0);
     if (error != 0) return error;
-    error = put_ours(1);
+    error = put_ours(1, 0);
     if (error != 0) take_ours(0);
     else atomic_store_explicit(&state, INSTALLED, memory_order_release);
     return error;
@@ -111,9 +127,9 @@ int vmarena_fault_install(void) {
 }
 
 static int uninstall(void) {
-    if (atomic_load_explicit(&state, memory_order_relaxed) != INSTALLED)
-        return vmarena_fail(-EINVAL, "the fault handlers are not installed");
-    if (installs > 1) {
+    bool ours = atomic_load_explicit(&state, memory_order_relaxed) == INSTALLED;
+    if (!ours && installs == 0) return vmarena_fail(-EINVAL, "the fault handlers are not installed");
+    if (!ours || installs > 1) {
         installs--;
         return 0;
     }
@@ -121,11 +137,7 @@ static int uninstall(void) {
     if (displaced()) return vmarena_fail(-EBUSY, "somebody displaced the fault handlers and may call them");
     installs = 0;
     atomic_store_explicit(&state, ABSENT, memory_order_release);
-    for (unsigned i = 0; i < SIGNALS; i++) {
-        /* What reassertions piled up goes with it; the handler that was there first comes back. */
-        atomic_store_explicit(&earlier[i].count, 1, memory_order_relaxed);
-        take_ours(i);
-    }
+    for (unsigned i = 0; i < SIGNALS; i++) take_ours(i);
     return 0;
 }
 
@@ -148,7 +160,7 @@ int vmarena_fault_reassert(void) {
     vmarena_prim_global_lock();
     if (atomic_load_explicit(&state, memory_order_relaxed) == INSTALLED)
         for (unsigned i = 0; i < SIGNALS && error == 0; i++)
-            if (vmarena_prim_signal_is(signals[i], handle, NULL) != 1) error = put_ours(i);
+            error = put_ours(i, atomic_load_explicit(&earlier[i].count, memory_order_relaxed));
     vmarena_prim_global_unlock();
     return error;
 }
@@ -258,24 +270,23 @@ static void explain_stray(struct vmarena_fault *fault) {
 }
 
 static void explain(struct vmarena_fault *fault, const struct vmarena_region *region) {
-    thread.explaining = true;
+    thread.busy.explaining = vmarena_prim_stack_here();
     if (region == NULL) explain_stray(fault);
     else {
         fault->kind = vmarena_prim_fault_kind(fault->signo, fault->code);
         copy_name(fault, region);
         region->explain(region, fault);
     }
-    thread.explaining = false;
+    thread.busy.explaining = 0;
 }
 
 static bool repair(const struct vmarena_fault *fault, struct vmarena_region *region) {
-    if (region == NULL || thread.repairing) return false;
     vmarena_fault_fn *function = atomic_load_explicit(&region->repair, memory_order_acquire);
     if (function == NULL) return false;
-    thread.repair_floor = thread.top;
-    thread.repairing = true;
+    thread.busy.floor = thread.top;
+    thread.busy.repairing = vmarena_prim_stack_here();
     bool repaired = function(fault, region->repair_arg);
-    thread.repairing = false;
+    thread.busy.repairing = 0;
     return repaired;
 }
 
@@ -285,8 +296,7 @@ static bool claims(const struct vmarena_scope *scope, const struct vmarena_regio
     return scope->claims == vmarena_claims_registered || scope->claims == region->owner;
 }
 
-static struct vmarena_scope *find_scope(const struct vmarena_region *region) {
-    const struct vmarena_scope *floor = thread.repairing ? thread.repair_floor : NULL;
+static struct vmarena_scope *find_scope(const struct vmarena_region *region, const struct vmarena_scope *floor) {
     for (struct vmarena_scope *scope = thread.top; scope != NULL && scope != floor; scope = scope->outer)
         if (claims(scope, region)) return scope;
     return NULL;
@@ -296,14 +306,16 @@ static struct vmarena_scope *find_scope(const struct vmarena_region *region) {
 static void land(void *scope) { siglongjmp(((struct vmarena_scope *)scope)->landing, 1); }
 
 static bool deal(int signo, siginfo_t *info, void *context, int saved_errno) {
-    if (thread.explaining || !vmarena_prim_fault_is_access(signo, info)) return false;
+    uintptr_t here = vmarena_prim_stack_here();
+    if (here < thread.busy.explaining || !vmarena_prim_fault_is_access(signo, info)) return false;
     struct vmarena_fault fault;
     vmarena_prim_fault_read(&fault, signo, info, context);
     struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);
     if (region == NULL && thread.top == NULL) return false;
     explain(&fault, region);
-    if (repair(&fault, region)) return true;
-    struct vmarena_scope *scope = find_scope(region);
+    bool in_repair = here < thread.busy.repairing;
+    if (region != NULL && !in_repair && repair(&fault, region)) return true;
+    struct vmarena_scope *scope = find_scope(region, in_repair ? thread.busy.floor : NULL);
     if (scope == NULL) return false;
     scope->fault = fault;
     thread.last = &scope->fault;
@@ -329,18 +341,15 @@ bool vmarena_handle_signal(int signo, siginfo_t *info, void *context) {
 __attribute__((noinline)) static void chain(int signo, siginfo_t *info, void *context) {
     static struct vmarena_prim_action by_default; /* zero is SIG_DFL */
     unsigned i = signal_index(signo), count = atomic_load_explicit(&earlier[i].count, memory_order_acquire);
-    uintptr_t outer_frame = thread.chain_frame, frame = vmarena_prim_stack_here();
-    const void *outer_context = thread.chain_context;
-    unsigned outer_level = thread.chain_level, level = 0;
-    if (outer_context == context && frame < outer_frame) level = outer_level;
-    thread.chain_context = context;
-    thread.chain_frame = frame;
-    thread.chain_level = level + 1;
-    struct vmarena_prim_action *action = level < count ? &earlier[i].action[count - 1 - level] : &by_default;
-    vmarena_prim_signal_chain(signo, info, context, action);
-    thread.chain_context = outer_context;
-    thread.chain_frame = outer_frame;
-    thread.chain_level = outer_level;
+    struct chain outer = thread.chain, mine = {.context = context, .frame = vmarena_prim_stack_here(), .level = 1};
+    struct busy busy = thread.busy;
+    if (outer.context == context && mine.frame < outer.frame) mine.level = outer.level + 1;
+    thread.chain = mine;
+    thread.busy = (struct busy){.floor = NULL};
+    vmarena_prim_signal_chain(signo, info, context,
+                              mine.level <= count ? &earlier[i].action[count - mine.level] : &by_default);
+    thread.busy = busy;
+    thread.chain = outer;
 }
 
 static void handle(int signo, siginfo_t *info, void *context) {

@@ -119,19 +119,21 @@ typedef void vmarena_prim_handler(int signo, siginfo_t *info, void *context);
 
 struct vmarena_prim_action {
     struct sigaction system;
+    _Atomic bool spent; /* SA_RESETHAND: it was called once, and stands for the default now */
 };
 
-/* Sets handler for signo, with the flags our handler needs; *previous gets what was there. */
-int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *previous);
+int vmarena_prim_signal_get(int signo, struct vmarena_prim_action *action);
+/* Sets handler for signo, with the flags our handler needs. */
+int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler);
 int vmarena_prim_signal_restore(int signo, const struct vmarena_prim_action *action);
-/* 1: handler is what is set now; 0: it is not. *current may be NULL. */
-int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *current);
+/* 1: handler is what is set now; 0: it is not. */
+int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler);
 /* Whether both call the same handler in the same way. */
 bool vmarena_prim_signal_same(const struct vmarena_prim_action *one, const struct vmarena_prim_action *other);
 
 /*
  * Hands a signal to an earlier action, from within our handler, as the kernel would have: with its mask, SA_SIGINFO,
- * SA_RESETHAND (*action becomes the default) and SA_NODEFER; ignored and default ones die as they must when the fault is
+ * SA_RESETHAND (*action is spent) and SA_NODEFER; ignored and default ones die as they must when the fault is
  * real, and a signal that somebody sent is sent again. Signal-safe.
  */
 void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action);

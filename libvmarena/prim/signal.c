@@ -2,6 +2,7 @@
 #include "../prim.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,26 +18,39 @@
  */
 #define HANDLER_FLAGS (SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART)
 
-int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *previous) {
+int vmarena_prim_signal_get(int signo, struct vmarena_prim_action *action) {
+    *action = (struct vmarena_prim_action){.spent = false};
+    return sigaction(signo, NULL, &action->system) == 0 ? 0 : -errno;
+}
+
+int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler) {
     struct sigaction action = {.sa_flags = HANDLER_FLAGS};
     action.sa_sigaction = handler;
     sigemptyset(&action.sa_mask);
-    return sigaction(signo, &action, &previous->system) == 0 ? 0 : -errno;
+    return sigaction(signo, &action, NULL) == 0 ? 0 : -errno;
+}
+
+static const struct sigaction *by_default(void) {
+    static const struct sigaction action; /* all zero: SIG_DFL, no flags, no mask */
+    return &action;
 }
 
 int vmarena_prim_signal_restore(int signo, const struct vmarena_prim_action *action) {
-    return sigaction(signo, &action->system, NULL) == 0 ? 0 : -errno;
+    return sigaction(signo, action->spent ? by_default() : &action->system, NULL) == 0 ? 0 : -errno;
 }
 
-int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler, struct vmarena_prim_action *current) {
+int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler) {
     struct sigaction action;
     if (sigaction(signo, NULL, &action) != 0) return -errno;
-    if (current != NULL) current->system = action;
     return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == handler;
 }
 
 bool vmarena_prim_signal_same(const struct vmarena_prim_action *one, const struct vmarena_prim_action *other) {
-    return one->system.sa_handler == other->system.sa_handler && one->system.sa_flags == other->system.sa_flags;
+    if (one->spent != other->spent || one->system.sa_flags != other->system.sa_flags) return false;
+    if (one->system.sa_handler != other->system.sa_handler) return false;
+    for (int signo = 1; signo < NSIG; signo++)
+        if (sigismember(&one->system.sa_mask, signo) != sigismember(&other->system.sa_mask, signo)) return false;
+    return true;
 }
 
 static bool was_sent(const siginfo_t *info) {
@@ -50,10 +64,7 @@ static bool was_sent(const siginfo_t *info) {
 
 /* A fault comes again by itself once the default action is set; a signal that was sent does not. */
 static void die_by_default(int signo, bool sent) {
-    struct sigaction action = {.sa_flags = 0};
-    action.sa_handler = SIG_DFL;
-    sigemptyset(&action.sa_mask);
-    (void)sigaction(signo, &action, NULL);
+    (void)sigaction(signo, by_default(), NULL);
     if (sent) (void)raise(signo);
 }
 
@@ -67,19 +78,13 @@ static void call_earlier(int signo, siginfo_t *info, void *context, const struct
 }
 
 void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action) {
-    struct sigaction earlier = action->system;
+    const struct sigaction *earlier = &action->system;
     bool sent = was_sent(info);
-    /* SA_SIGINFO and the two constants share a union: the flag says nothing about them. */
-    if (earlier.sa_handler == SIG_IGN && sent) return;
-    if (earlier.sa_handler == SIG_IGN || earlier.sa_handler == SIG_DFL) {
-        die_by_default(signo, sent);
-        return;
-    }
-    if (earlier.sa_flags & (int)SA_RESETHAND) {
-        action->system.sa_handler = SIG_DFL;
-        action->system.sa_flags = 0;
-    }
-    call_earlier(signo, info, context, &earlier);
+    /* As the kernel does, before the call; and of two threads one gets it. */
+    if ((earlier->sa_flags & (int)SA_RESETHAND) && atomic_exchange(&action->spent, true)) earlier = by_default();
+    if (earlier->sa_handler == SIG_IGN && sent) return;
+    if (earlier->sa_handler == SIG_IGN || earlier->sa_handler == SIG_DFL) die_by_default(signo, sent);
+    else call_earlier(signo, info, context, earlier);
 }
 
 /* ---- alternate stacks ---- */
