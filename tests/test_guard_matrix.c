@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guard matrix: object sizes around every page boundary × alignment × side × read and write × guard back end. In each
- * cell the object's own bytes work, the first byte past its guarded edge faults and is told exactly, and the slack that
- * the alignment and the other side leave is checked to the byte. A failure names the cell.
+ * The guard matrix: object sizes around every page boundary × alignment × side × read and write × guard back end. In
+ * each cell the object's own bytes work, the first byte past its guarded edge faults and is told exactly, and the slack
+ * that the alignment and the other side leave is checked to the byte. A failure names the cell.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +39,7 @@ static void print_cell(const struct cell *cell) {
                   cell->guards == VMARENA_GUARD_MARKER ? "markers" : "mprotect");
 }
 
-/* An access at object + size + past - 1 (past > 0) or object + past (past < 0) faults, and the record says just that. */
+/* Byte `past`, counted as distances are (+1: the first past the end), faults, and the record says just that. */
 static void check_fault(const struct cell *cell, unsigned char *object, ptrdiff_t past) {
     struct vmarena_fault fault;
     char text[300];
