@@ -38,6 +38,19 @@ static void forbid(const struct vmarena_arena *arena, uintptr_t start, uintptr_t
     if (arena->annotated && !vmarena_arena_is_fenced(arena) && start < end) vmarena_prim_forbid((const void *)start, end - start);
 }
 
+/* Before the library itself writes to the arena: a fault of its own would be nobody's. */
+static int check_writable(const struct vmarena_arena *arena) {
+    if (arena->region.prot & VMARENA_WRITE) return 0;
+    return vmarena_fail(-EACCES, "the arena is not writable now");
+}
+
+static int populate(const struct vmarena_arena *arena, char *start, size_t size) {
+    int error = check_writable(arena);
+    if (error != 0) return error;
+    error = vmarena_prim_advise(start, size, VMARENA_PRIM_POPULATE_WRITE);
+    return error == 0 ? 0 : vmarena_fail_call(error, "prefault", size);
+}
+
 /* What each newly committed part gets, as the options ask. */
 static int prepare(struct vmarena_arena *arena, char *start, size_t size) {
     int error = 0;
@@ -46,8 +59,8 @@ static int prepare(struct vmarena_arena *arena, char *start, size_t size) {
         if (error != 0) return vmarena_fail(error, "mlock of %zu bytes: beyond RLIMIT_MEMLOCK, or memory is short", size);
     }
     if ((arena->options.flags & VMARENA_PREFAULT) && !vmarena_arena_is_fenced(arena)) {
-        error = vmarena_prim_advise(start, size, VMARENA_PRIM_POPULATE_WRITE);
-        if (error != 0) return vmarena_fail_call(error, "prefault", size);
+        error = populate(arena, start, size);
+        if (error != 0) return error;
     }
     if (arena->huge == VMARENA_HUGE_COLLAPSE) /* best effort, and only where pages are */
         (void)vmarena_prim_advise(start, size, VMARENA_PRIM_COLLAPSE);
@@ -348,6 +361,8 @@ void *vmarena_alloc_array(struct vmarena *handle, size_t count, size_t size, siz
 void *vmarena_alloc_zeroed(struct vmarena *handle, size_t size, size_t align) {
     struct vmarena_arena *arena = vmarena_arena_of(handle);
     if (arena == NULL) return NULL;
+    bool clears = vmarena_arena_end(arena) < arena->dirty && !vmarena_arena_is_fenced(arena);
+    if (clears && check_writable(arena) != 0) return NULL;
     char *object = vmarena_alloc(handle, size, align);
     if (object == NULL) return NULL;
     uintptr_t start = (uintptr_t)object;
@@ -388,6 +403,7 @@ static void *resize_bump(struct vmarena_arena *arena, char *object, size_t old_s
         forbid(arena, (uintptr_t)object + new_size, (uintptr_t)object + old_size);
         return object;
     }
+    if (check_writable(arena) != 0) return NULL;
     void *moved = vmarena_alloc(&arena->head, new_size, natural_align(object));
     if (moved == NULL) return NULL;
     memcpy(moved, object, old_size);
@@ -578,12 +594,12 @@ int vmarena_prefault(struct vmarena *handle, size_t bytes) {
     uintptr_t end = vmarena_arena_end(arena), last = (uintptr_t)arena->region.base + arena->region.size;
     if (bytes > last - end) return vmarena_fail(-ENOSPC, "vmarena_prefault: %zu bytes are left of %zu", last - end, bytes);
     if (bytes == 0) return 0;
-    int error = vmarena_arena_make_ready(arena, end + bytes);
+    int error = check_writable(arena);
+    if (error == 0) error = vmarena_arena_make_ready(arena, end + bytes);
     if (error != 0) return error;
     vmarena_arena_set_end(arena, end);
     uintptr_t from = end & ~(uintptr_t)(arena->page - 1), to = round_up(end + bytes, arena->page);
-    error = vmarena_prim_advise((void *)from, to - from, VMARENA_PRIM_POPULATE_WRITE);
-    return error == 0 ? 0 : vmarena_fail_call(error, "prefault", to - from);
+    return populate(arena, (char *)from, to - from);
 }
 
 int vmarena_seal(struct vmarena *handle) {
