@@ -138,7 +138,43 @@ pub const VMARENA_HANDLER_INSTALLED: vmarena_fault_status = 1;
 pub const VMARENA_HANDLER_DISPLACED: vmarena_fault_status = 2;
 pub const VMARENA_HANDLER_HOST: vmarena_fault_status = 3;
 
+pub type vmarena_thp = c_uint;
+pub const VMARENA_THP_ABSENT: vmarena_thp = 0;
+pub const VMARENA_THP_NEVER: vmarena_thp = 1;
+pub const VMARENA_THP_MADVISE: vmarena_thp = 2;
+pub const VMARENA_THP_ALWAYS: vmarena_thp = 3;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_caps {
+    pub page_size: usize,
+    pub huge_page_size: usize,
+    pub thp_sizes: u64,
+    pub hugetlb_2m_free: usize,
+    pub hugetlb_1g_free: usize,
+    pub map_entry_limit: usize,
+    pub protection_keys: usize,
+    pub thp: vmarena_thp,
+    pub guard_markers: bool,
+    pub vectored_madvise: bool,
+    pub collapse: bool,
+    pub populate: bool,
+    pub wipe_on_fork: bool,
+    pub procmap_query: bool,
+    pub pagemap_scan: bool,
+    pub seal: bool,
+    pub userfaultfd: bool,
+    pub userfaultfd_wp: bool,
+    pub perf_counters: bool,
+    pub perf_tlb: bool,
+    pub vma_names: bool,
+    pub fault_access: bool,
+    pub strict_overcommit: bool,
+}
+
 extern "C" {
+    #[link_name = "vmarena_caps"]
+    pub fn vmarena_caps_get(out: *mut vmarena_caps) -> c_int;
     pub fn vmarena_version() -> *const c_char;
     pub fn vmarena_explain() -> *const c_char;
 

@@ -44,3 +44,14 @@ pub fn page_size() -> usize {
     // SAFETY: no precondition.
     unsafe { sys::vmarena_page_size() }
 }
+
+/// Bytes in a transparent huge page of this system, 0 where it has none.
+#[must_use]
+pub fn huge_page_size() -> usize {
+    // SAFETY: all zero is a valid value of every member, and the call fills it.
+    unsafe {
+        let mut caps: sys::vmarena_caps = std::mem::zeroed();
+        let _ = sys::vmarena_caps_get(&mut caps);
+        caps.huge_page_size
+    }
+}
