@@ -11,7 +11,7 @@
 #include "region.h"
 #include "registry.h"
 
-const char vmarena_claims_registered[1], vmarena_claims_any[1];
+const char vmarena_claims_registered[1], vmarena_claims_any[1], vmarena_claims_operands[1];
 
 /* ---- the thread's state: read and written by its own handler, so that only the compiler needs to be kept in order --- */
 
@@ -212,7 +212,7 @@ struct vmarena_scope *vmarena_scope_top(void) {
 }
 void vmarena_scope_unwind(struct vmarena_scope *top) { thread.top = top; }
 
-static int try_claiming(const void *claims, void (*body)(void *), void *arg, struct vmarena_fault *fault) {
+int vmarena_try_claiming(const void *claims, void (*body)(void *), void *arg, struct vmarena_fault *fault) {
     if (body == NULL) return vmarena_fail(-EINVAL, "vmarena_try: no body");
     struct vmarena_scope scope;
     if (sigsetjmp(scope.landing, 0) != 0) {
@@ -227,16 +227,16 @@ static int try_claiming(const void *claims, void (*body)(void *), void *arg, str
 }
 
 int vmarena_try(void (*body)(void *), void *arg, struct vmarena_fault *fault) {
-    return try_claiming(vmarena_claims_registered, body, arg, fault);
+    return vmarena_try_claiming(vmarena_claims_registered, body, arg, fault);
 }
 
 int vmarena_try_any(void (*body)(void *), void *arg, struct vmarena_fault *fault) {
-    return try_claiming(vmarena_claims_any, body, arg, fault);
+    return vmarena_try_claiming(vmarena_claims_any, body, arg, fault);
 }
 
 int vmarena_try_in(const struct vmarena *arena, void (*body)(void *), void *arg, struct vmarena_fault *fault) {
     if (arena == NULL) return vmarena_fail(-EBADF, "vmarena_try_in: no arena");
-    return try_claiming(arena, body, arg, fault);
+    return vmarena_try_claiming(arena, body, arg, fault);
 }
 
 /* ---- in the handler: no lock, no allocation ----------------------------------------------------------------------------- */
@@ -291,7 +291,7 @@ static bool repair(const struct vmarena_fault *fault, struct vmarena_region *reg
 }
 
 static bool claims(const struct vmarena_scope *scope, const struct vmarena_region *region) {
-    if (scope->claims == vmarena_claims_any) return true;
+    if (scope->claims == vmarena_claims_any || scope->claims == vmarena_claims_operands) return true;
     if (region == NULL) return false;
     return scope->claims == vmarena_claims_registered || scope->claims == region->owner;
 }
@@ -305,9 +305,16 @@ static struct vmarena_scope *find_scope(const struct vmarena_region *region, con
 /* On the interrupted stack again, with the mask and floating-point modes of the moment of the fault. */
 static void land(void *scope) { siglongjmp(((struct vmarena_scope *)scope)->landing, 1); }
 
+/* An access for which the kernel names no address, in a scope where there is no other access that it could be. */
+static bool is_operand(int signo, const siginfo_t *info) {
+    const struct vmarena_scope *top = thread.top;
+    return top != NULL && top->claims == vmarena_claims_operands && vmarena_prim_fault_is_unnamed(signo, info->si_code);
+}
+
 static bool deal(int signo, siginfo_t *info, void *context, int saved_errno) {
     uintptr_t here = vmarena_prim_stack_here();
-    if (here < thread.busy.explaining || !vmarena_prim_fault_is_access(signo, info)) return false;
+    if (here < thread.busy.explaining) return false;
+    if (!vmarena_prim_fault_is_access(signo, info) && !is_operand(signo, info)) return false;
     struct vmarena_fault fault;
     vmarena_prim_fault_read(&fault, signo, info, context);
     struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);

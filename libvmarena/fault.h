@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What owners of regions need of the fault handling. */
+/* What owners of regions and guarded operations need of the fault handling. */
 #ifndef VMARENA_INTERNAL_FAULT_H
 #define VMARENA_INTERNAL_FAULT_H
 
@@ -7,5 +7,9 @@
 
 /* Handlers installed, and an alternate stack for the calling thread: what the first scope of a thread does. Explained. */
 int vmarena_fault_ready(void);
+
+/* For bodies that do nothing but access operands of their own: any address, and faults for which the kernel names none. */
+extern const char vmarena_claims_operands[1];
+int vmarena_try_claiming(const void *claims, void (*body)(void *), void *arg, struct vmarena_fault *fault);
 
 #endif

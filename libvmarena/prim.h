@@ -149,6 +149,9 @@ int vmarena_prim_signal_stack(void);
 /* Whether the kernel raised the signal for an access of this thread to an address it can name. Signal-safe. */
 bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info);
 
+/* Whether it may be an access to an address that the kernel cannot name (non-canonical, on x86-64). Signal-safe. */
+bool vmarena_prim_fault_is_unnamed(int signo, int code);
+
 /* Fills signo, code, address, pc and access. Signal-safe. */
 void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const siginfo_t *info, const void *context);
 

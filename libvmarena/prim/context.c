@@ -37,6 +37,14 @@ bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info) {
     return false;
 }
 
+bool vmarena_prim_fault_is_unnamed(int signo, int code) {
+#if defined(SI_KERNEL) && (defined(__x86_64__) || defined(__i386__))
+    return signo == SIGSEGV && code == SI_KERNEL; /* the general-protection exception, for which the CPU keeps no address */
+#else
+    return (void)signo, (void)code, false;
+#endif
+}
+
 enum vmarena_fault_kind vmarena_prim_fault_kind(int signo, int code) {
     if (signo == SIGSEGV && code == SEGV_MAPERR) return VMARENA_FAULT_UNMAPPED;
     if (signo == SIGSEGV && code == SEGV_ACCERR) return VMARENA_FAULT_PROTECTED;
