@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "region.h"
+#include "table.h"
 #include "vmarena/arena.h"
 
 /* A rewind: what was taken back lay from floor on, in the arena's generation. */
@@ -22,12 +23,6 @@ struct vmarena_rewound {
 struct vmarena_object {
     uintptr_t start;
     size_t size; /* as asked for; the top bit: retired, fenced off while objects after it live on (vmarena_resize) */
-};
-
-/* An array that grows in a reservation of its own, so that a signal handler can read it at any time. */
-struct vmarena_table {
-    char *base;
-    size_t size, committed;
 };
 
 /* The side tables of a fenced arena. */

@@ -2,6 +2,7 @@
 #include "fence.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 int vmarena_fence_place(struct vmarena_fence_place *place, size_t size, size_t align, enum vmarena_fence side,
@@ -46,4 +47,26 @@ ptrdiff_t vmarena_fence_distance(uintptr_t start, size_t size, uintptr_t address
     if (address < start) return -(ptrdiff_t)(start - address);
     if (address - start < size) return 0;
     return (ptrdiff_t)(address - start - size) + 1;
+}
+
+size_t vmarena_fence_apart(uintptr_t start, size_t size, uintptr_t address) {
+    ptrdiff_t distance = vmarena_fence_distance(start, size, address);
+    return distance < 0 ? (size_t)-distance : (size_t)distance;
+}
+
+void vmarena_fence_set_kind(struct vmarena_fault *fault, enum vmarena_fault_kind kind) {
+    if (fault->signo == SIGSEGV) fault->kind = kind;
+}
+
+void vmarena_fence_name(struct vmarena_fault *fault, uintptr_t start, size_t size) {
+    fault->object = (void *)start;
+    fault->object_size = size;
+    fault->distance = vmarena_fence_distance(start, size, (uintptr_t)fault->address);
+}
+
+void vmarena_fence_explain(struct vmarena_fault *fault, uintptr_t start, size_t size, bool live) {
+    vmarena_fence_name(fault, start, size);
+    if (!live) vmarena_fence_set_kind(fault, VMARENA_FAULT_USE_AFTER_FREE);
+    else if (fault->distance > 0) vmarena_fence_set_kind(fault, VMARENA_FAULT_OVERRUN);
+    else vmarena_fence_set_kind(fault, fault->distance < 0 ? VMARENA_FAULT_UNDERRUN : VMARENA_FAULT_PROTECTED);
 }

@@ -10,10 +10,12 @@
 #ifndef VMARENA_FENCE_H
 #define VMARENA_FENCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "vmarena/arena.h"
+#include "vmarena/fault.h"
 
 struct vmarena_fence_place {
     size_t pages;  /* bytes of the pages that hold the object, a multiple of the page size */
@@ -36,5 +38,17 @@ uintptr_t vmarena_fence_check(uintptr_t start, uintptr_t end);
 /* The signed distance from [start, start + size) to address: +1 is the first byte past the end, -1 the last before the
  * start, 0 inside. Signal-safe. */
 ptrdiff_t vmarena_fence_distance(uintptr_t start, size_t size, uintptr_t address);
+
+/* The same without its sign. */
+size_t vmarena_fence_apart(uintptr_t start, size_t size, uintptr_t address);
+
+/* Sets the kind of a fault that an owner knows more of than the signal; a SIGBUS has told its own. Signal-safe. */
+void vmarena_fence_set_kind(struct vmarena_fault *fault, enum vmarena_fault_kind kind);
+
+/* Names the object [start, start + size) in a fault: object, object_size and distance. Signal-safe. */
+void vmarena_fence_name(struct vmarena_fault *fault, uintptr_t start, size_t size);
+
+/* The same, and the kind that follows from the distance and from whether the object is live. Signal-safe. */
+void vmarena_fence_explain(struct vmarena_fault *fault, uintptr_t start, size_t size, bool live);
 
 #endif

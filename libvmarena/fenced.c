@@ -16,28 +16,13 @@
 /* ---- side tables ------------------------------------------------------------------------------------------------------- */
 
 static int table_open(struct vmarena_table *table, size_t size) {
-    size_t page = vmarena_prim_page_size();
-    void *base;
-    table->size = (size + page - 1) / page * page;
-    table->committed = 0;
-    int error = vmarena_prim_map(&base, table->size, page, VMARENA_NONE, false);
-    if (error != 0) return vmarena_fail_call(error, "mmap", table->size);
-    table->base = base;
-    return 0;
+    int error = vmarena_table_open(table, size);
+    return error == 0 ? 0 : vmarena_fail_call(error, "mmap", size);
 }
 
-static void table_close(struct vmarena_table *table) { (void)vmarena_prim_unmap(table->base, table->size); }
-
-/* Doubles, so that a million objects cost a dozen calls. */
 static int table_reach(struct vmarena_table *table, size_t bytes) {
-    if (bytes <= table->committed) return 0;
-    size_t page = vmarena_prim_page_size(), wanted = (bytes + page - 1) / page * page;
-    if (wanted < 2 * table->committed) wanted = 2 * table->committed;
-    if (wanted > table->size) wanted = table->size;
-    int error = vmarena_prim_protect(table->base, wanted, VMARENA_READ | VMARENA_WRITE);
-    if (error != 0) return vmarena_fail_call(error, "mprotect", wanted);
-    table->committed = wanted;
-    return 0;
+    int error = vmarena_table_reach(table, bytes);
+    return error == 0 ? 0 : vmarena_fail_call(error, "mprotect", bytes);
 }
 
 static struct vmarena_object *object_at(const struct vmarena_arena *arena, size_t index) {
@@ -75,13 +60,13 @@ int vmarena_fenced_open(struct vmarena_arena *arena) {
     if (error != 0) return error;
     /* A page of the object's own and at least one of guard. */
     error = table_open(&arena->objects.all, (pages / 2 + 1) * sizeof(struct vmarena_object));
-    if (error != 0) table_close(&arena->objects.by_page);
+    if (error != 0) vmarena_table_close(&arena->objects.by_page);
     return error;
 }
 
 void vmarena_fenced_close(struct vmarena_arena *arena) {
-    table_close(&arena->objects.by_page);
-    table_close(&arena->objects.all);
+    vmarena_table_close(&arena->objects.by_page);
+    vmarena_table_close(&arena->objects.all);
 }
 
 /* ---- pages ---------------------------------------------------------------------------------------------------------------- */
@@ -110,15 +95,6 @@ static int reach(struct vmarena_arena *arena, uintptr_t end) {
     return vmarena_fail_call(error, "madvise(MADV_GUARD_INSTALL)", more);
 }
 
-static int uncover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
-    int error = by_markers(arena) ? vmarena_prim_guard_remove((void *)start, size)
-                                  : vmarena_prim_protect((void *)start, size, arena->region.prot);
-    if (error == 0 && (arena->options.flags & VMARENA_LOCK)) error = vmarena_prim_lock((void *)start, size);
-    if (error != 0) return vmarena_fail_call(error, by_markers(arena) ? "madvise(MADV_GUARD_REMOVE)" : "mprotect", size);
-    if (arena->annotated) vmarena_prim_defined((const void *)start, size);
-    return 0;
-}
-
 /* Makes pages fault from now on and gives their memory back. */
 static int cover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
     int error;
@@ -130,6 +106,19 @@ static int cover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
     if (error != 0) return vmarena_fail_call(error, "mprotect", size);
     if (arena->options.flags & VMARENA_LOCK) (void)vmarena_prim_unlock((void *)start, size);
     (void)vmarena_prim_discard((void *)start, size); /* inaccessible already: only the memory would be kept */
+    return 0;
+}
+
+static int uncover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
+    int error = by_markers(arena) ? vmarena_prim_guard_remove((void *)start, size)
+                                  : vmarena_prim_protect((void *)start, size, arena->region.prot);
+    if (error != 0) return vmarena_fail_call(error, by_markers(arena) ? "madvise(MADV_GUARD_REMOVE)" : "mprotect", size);
+    if (arena->options.flags & VMARENA_LOCK) error = vmarena_prim_lock((void *)start, size);
+    if (error != 0) {
+        (void)cover(arena, start, size);
+        return vmarena_fail(error, "mlock of %zu bytes: beyond RLIMIT_MEMLOCK, or memory is short", size);
+    }
+    if (arena->annotated) vmarena_prim_defined((const void *)start, size);
     return 0;
 }
 
@@ -319,18 +308,7 @@ int vmarena_fenced_protect_range(struct vmarena_arena *arena, uintptr_t start, s
 /* ---- faults: signal-safe --------------------------------------------------------------------------------------------------------- */
 
 static size_t apart(const struct vmarena_object *object, uintptr_t address) {
-    ptrdiff_t distance = vmarena_fence_distance(object->start, size_of(object), address);
-    return distance < 0 ? (size_t)-distance : (size_t)distance;
-}
-
-static void name_object(struct vmarena_fault *fault, const struct vmarena_object *object) {
-    fault->object = (void *)object->start;
-    fault->object_size = size_of(object);
-    fault->distance = vmarena_fence_distance(object->start, size_of(object), (uintptr_t)fault->address);
-}
-
-static void set_kind(struct vmarena_fault *fault, enum vmarena_fault_kind kind) {
-    if (fault->signo == SIGSEGV) fault->kind = kind; /* a SIGBUS has told its own */
+    return vmarena_fence_apart(object->start, size_of(object), address);
 }
 
 /* A guard lies between two objects: the nearer edge is the one that was missed. */
@@ -344,19 +322,17 @@ static const struct vmarena_object *nearer(const struct vmarena_arena *arena, si
 /* In pages that were handed out once and taken back. */
 static void explain_ghost(const struct vmarena_arena *arena, struct vmarena_fault *fault, size_t owner) {
     uintptr_t address = (uintptr_t)fault->address;
-    set_kind(fault, VMARENA_FAULT_USE_AFTER_FREE);
+    vmarena_fence_set_kind(fault, VMARENA_FAULT_USE_AFTER_FREE);
     if (owner <= arena->objects.count || owner * sizeof(struct vmarena_object) > arena->objects.all.committed) return;
     const struct vmarena_object *ghost = object_at(arena, owner - 1);
     /* A newer object may have taken its entry, for pages elsewhere. */
-    if (address >= pages_start(ghost) && address < pages_end(ghost) + arena->region.guard) name_object(fault, ghost);
+    if (address >= pages_start(ghost) && address < pages_end(ghost) + arena->region.guard)
+        vmarena_fence_name(fault, ghost->start, size_of(ghost));
 }
 
 static void explain_object(const struct vmarena_arena *arena, struct vmarena_fault *fault, size_t index) {
     const struct vmarena_object *object = nearer(arena, index, (uintptr_t)fault->address);
-    name_object(fault, object);
-    if (!is_live(object)) set_kind(fault, VMARENA_FAULT_USE_AFTER_FREE);
-    else if (fault->distance > 0) set_kind(fault, VMARENA_FAULT_OVERRUN);
-    else set_kind(fault, fault->distance < 0 ? VMARENA_FAULT_UNDERRUN : VMARENA_FAULT_PROTECTED);
+    vmarena_fence_explain(fault, object->start, size_of(object), is_live(object));
 }
 
 void vmarena_fenced_explain(const struct vmarena_region *region, struct vmarena_fault *fault) {
@@ -364,7 +340,7 @@ void vmarena_fenced_explain(const struct vmarena_region *region, struct vmarena_
     uintptr_t address = (uintptr_t)fault->address, end = vmarena_arena_end(arena);
     size_t count = arena->objects.count;
     if (address < (uintptr_t)region->base) {
-        set_kind(fault, VMARENA_FAULT_UNDERRUN);
+        vmarena_fence_set_kind(fault, VMARENA_FAULT_UNDERRUN);
         if (count > 0) explain_object(arena, fault, 0);
         return;
     }
@@ -372,7 +348,7 @@ void vmarena_fenced_explain(const struct vmarena_region *region, struct vmarena_
     if (address >= end && address < arena->peak) explain_ghost(arena, fault, owner);
     else if (address < end && owner != 0 && owner <= count) explain_object(arena, fault, owner - 1);
     else {
-        set_kind(fault, VMARENA_FAULT_OVERRUN);
+        vmarena_fence_set_kind(fault, VMARENA_FAULT_OVERRUN);
         if (count > 0) explain_object(arena, fault, count - 1);
     }
 }

@@ -178,6 +178,18 @@ void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, 
 void vmarena_prim_global_lock(void);
 void vmarena_prim_global_unlock(void);
 
+/*
+ * Calls prepare before each fork(2), parent and child after it, around the lock above, which is still free in prepare.
+ * Those that register earlier prepare later: see pthread_atfork(3). -ENOMEM.
+ */
+int vmarena_prim_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* The calling thread's id as the system shows it (gettid(2)); cached. Signal-safe. */
+uint32_t vmarena_prim_thread_id(void);
+
+/* Lets other threads run: sched_yield(2). */
+void vmarena_prim_yield(void);
+
 /* Calls function(argument) when the calling thread ends. */
 int vmarena_prim_at_thread_exit(void (*function)(void *), void *argument);
 

@@ -2,13 +2,27 @@
 #include "../prim.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 static pthread_mutex_t global = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void lock(void) { (void)pthread_mutex_lock(&global); }
 static void unlock(void) { (void)pthread_mutex_unlock(&global); }
-static void watch_forks(void) { (void)pthread_atfork(lock, unlock, unlock); }
+
+static _Thread_local uint32_t thread_id;
+
+static void after_fork(void) {
+    thread_id = 0; /* the child's one thread has another */
+    unlock();
+}
+
+static void watch_forks(void) { (void)pthread_atfork(lock, unlock, after_fork); }
 
 void vmarena_prim_global_lock(void) {
     (void)pthread_once(&fork_once, watch_forks);
@@ -16,6 +30,23 @@ void vmarena_prim_global_lock(void) {
 }
 
 void vmarena_prim_global_unlock(void) { unlock(); }
+
+int vmarena_prim_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+    (void)pthread_once(&fork_once, watch_forks);
+    return -pthread_atfork(prepare, parent, child);
+}
+
+uint32_t vmarena_prim_thread_id(void) {
+#ifdef __linux__
+    if (thread_id == 0) thread_id = (uint32_t)syscall(SYS_gettid); /* glibc has gettid() since 2.30 only */
+#else
+    static _Atomic uint32_t count; /* no number that the system shows: they are counted */
+    if (thread_id == 0) thread_id = ++count;
+#endif
+    return thread_id;
+}
+
+void vmarena_prim_yield(void) { (void)sched_yield(); }
 
 /* One key for all: its value is a list that lives in the thread itself, so that nothing is allocated. */
 #define EXITS 8
