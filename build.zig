@@ -16,12 +16,12 @@ const flags = [_][]const u8{
 
 fn cSources(allocator: std.mem.Allocator) []const []const u8 {
     var list: std.ArrayList([]const u8) = .empty;
-    var quoted = std.mem.splitScalar(u8, meson_list, '\'');
-    while (quoted.next()) |_| {
-        const name = quoted.next() orelse break;
-        if (std.mem.endsWith(u8, name, ".c") and !std.mem.eql(u8, name, separate)) {
-            list.append(allocator, name) catch @panic("out of memory");
-        }
+    // Split at every quote: a name is a piece without blanks, whatever apostrophes the comments hold.
+    var pieces = std.mem.splitScalar(u8, meson_list, '\'');
+    while (pieces.next()) |name| {
+        if (!std.mem.endsWith(u8, name, ".c") or std.mem.indexOfAny(u8, name, " \n") != null) continue;
+        if (std.mem.eql(u8, name, separate)) continue;
+        list.append(allocator, name) catch @panic("out of memory");
     }
     return list.items;
 }
@@ -71,4 +71,28 @@ pub fn build(b: *std.Build) void {
     tests.addCSourceFiles(.{ .root = b.path("bindings/zig"), .files = &.{"layout.c"}, .flags = &.{ "-std=c11", "-D_GNU_SOURCE" } });
     const run = b.addRunArtifact(b.addTest(.{ .root_module = tests }));
     b.step("test", "Run the tests of the Zig binding").dependOn(&run.step);
+
+    const experiments = b.step("experiments", "Build the experiments of examples/ in Zig");
+    for ([_][]const u8{
+        "00-article/article",             "01-protect/protect", "02-demand-paging/demand_paging",
+        "03-copy-on-write/copy_on_write", "04-overrun/overrun", "05-segv-or-bus/segv_or_bus",
+        "06-tlb/tlb",                     "07-maps/maps",       "08-file/file",
+        "09-page-size/page_size",
+    }) |path| {
+        const source = b.createModule(.{
+            .root_source_file = b.path(b.fmt("examples/{s}.zig", .{path})),
+            .target = target,
+            .optimize = optimize,
+            .link_libc = true,
+            .imports = &.{.{ .name = "experiment", .module = b.createModule(.{
+                .root_source_file = b.path("examples/experiment.zig"),
+                .target = target,
+                .optimize = optimize,
+                .link_libc = true,
+                .imports = &.{.{ .name = "vmarena", .module = module }},
+            }) }},
+        });
+        const program = b.addExecutable(.{ .name = std.fs.path.basename(path), .root_module = source });
+        experiments.dependOn(&b.addInstallArtifact(program, .{}).step);
+    }
 }

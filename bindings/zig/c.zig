@@ -84,9 +84,39 @@ pub const Fault = extern struct {
     reserved: [4]u64,
 };
 
+pub const Thp = enum(c_uint) { absent, never, madvise, always };
+
+pub const Caps = extern struct {
+    page_size: usize,
+    huge_page_size: usize,
+    thp_sizes: u64,
+    hugetlb_2m_free: usize,
+    hugetlb_1g_free: usize,
+    map_entry_limit: usize,
+    protection_keys: usize,
+    thp: Thp,
+    guard_markers: bool,
+    vectored_madvise: bool,
+    collapse: bool,
+    populate: bool,
+    wipe_on_fork: bool,
+    procmap_query: bool,
+    pagemap_scan: bool,
+    seal: bool,
+    userfaultfd: bool,
+    userfaultfd_wp: bool,
+    perf_counters: bool,
+    perf_tlb: bool,
+    vma_names: bool,
+    fault_access: bool,
+    strict_overcommit: bool,
+};
+
 pub extern fn vmarena_version() [*:0]const u8;
 pub extern fn vmarena_explain() [*:0]const u8;
 pub extern fn vmarena_page_size() usize;
+pub extern fn vmarena_page_round_up(size: usize) usize;
+pub extern fn vmarena_caps(out: *Caps) c_int;
 pub extern fn vmarena_create(out: *?*Handle, options: ?*const Options) c_int;
 pub extern fn vmarena_destroy(arena: ?*Handle) void;
 pub extern fn vmarena_alloc_slow(arena: ?*Handle, size: usize, alignment: usize) ?[*]u8;
@@ -96,6 +126,7 @@ pub extern fn vmarena_mark(arena: ?*const Handle) Mark;
 pub extern fn vmarena_rewind(arena: ?*Handle, mark: Mark) c_int;
 pub extern fn vmarena_reset(arena: ?*Handle, keep_bytes: usize) c_int;
 pub extern fn vmarena_check(arena: ?*const Handle) c_int;
+pub extern fn vmarena_discard(arena: ?*Handle, start: ?*anyopaque, length: usize) c_int;
 pub extern fn vmarena_protect(arena: ?*Handle, prot: c_uint) c_int;
 pub extern fn vmarena_protect_range(arena: ?*Handle, start: ?*anyopaque, length: usize, prot: c_uint) c_int;
 pub extern fn vmarena_stats(arena: ?*const Handle, out: *Stats) void;
@@ -106,4 +137,6 @@ pub extern fn vmarena_copy(to: usize, from: usize, length: usize, fault: ?*Fault
 pub extern fn vmarena_fill(to: usize, byte: c_int, length: usize, fault: ?*Fault) usize;
 pub extern fn vmarena_read(address: usize, value: *anyopaque, size: usize, fault: ?*Fault) c_int;
 pub extern fn vmarena_write(address: usize, value: *const anyopaque, size: usize, fault: ?*Fault) c_int;
+pub const FaultFn = fn (fault: *const Fault, arg: ?*anyopaque) callconv(.c) bool;
+pub extern fn vmarena_on_fault(arena: ?*Handle, function: ?*const FaultFn, arg: ?*anyopaque) c_int;
 pub extern fn vmarena_fault_describe(fault: *const Fault, text: ?[*]u8, size: usize) usize;

@@ -57,8 +57,35 @@ const size_t layout_fault[] = {
     offsetof(struct vmarena_fault, file_offset),
     offsetof(struct vmarena_fault, reserved),
 };
+const size_t layout_caps[] = {
+    sizeof(struct vmarena_caps),
+    offsetof(struct vmarena_caps, page_size),
+    offsetof(struct vmarena_caps, huge_page_size),
+    offsetof(struct vmarena_caps, thp_sizes),
+    offsetof(struct vmarena_caps, hugetlb_2m_free),
+    offsetof(struct vmarena_caps, hugetlb_1g_free),
+    offsetof(struct vmarena_caps, map_entry_limit),
+    offsetof(struct vmarena_caps, protection_keys),
+    offsetof(struct vmarena_caps, thp),
+    offsetof(struct vmarena_caps, guard_markers),
+    offsetof(struct vmarena_caps, vectored_madvise),
+    offsetof(struct vmarena_caps, collapse),
+    offsetof(struct vmarena_caps, populate),
+    offsetof(struct vmarena_caps, wipe_on_fork),
+    offsetof(struct vmarena_caps, procmap_query),
+    offsetof(struct vmarena_caps, pagemap_scan),
+    offsetof(struct vmarena_caps, seal),
+    offsetof(struct vmarena_caps, userfaultfd),
+    offsetof(struct vmarena_caps, userfaultfd_wp),
+    offsetof(struct vmarena_caps, perf_counters),
+    offsetof(struct vmarena_caps, perf_tlb),
+    offsetof(struct vmarena_caps, vma_names),
+    offsetof(struct vmarena_caps, fault_access),
+    offsetof(struct vmarena_caps, strict_overcommit),
+};
 /* The last of each enum: their numbers run from 0. */
 const unsigned last_values[] = {VMARENA_FENCE_START, VMARENA_GUARD_PROTECT, VMARENA_COMMIT_PROTECT,
-                                VMARENA_HUGE_1G,     VMARENA_ACCESS_EXEC,   VMARENA_FAULT_HARDWARE};
+                                VMARENA_HUGE_1G,     VMARENA_ACCESS_EXEC,   VMARENA_FAULT_HARDWARE,
+                                VMARENA_THP_ALWAYS};
 const unsigned bits[] = {VMARENA_NONE,         VMARENA_READ,     VMARENA_WRITE,     VMARENA_EXEC, VMARENA_LOCK, VMARENA_DONT_DUMP,
                          VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK, VMARENA_PREFAULT, VMARENA_ALLOW_EXEC};

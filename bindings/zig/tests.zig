@@ -10,7 +10,8 @@ extern const layout_handle: [3]usize;
 extern const layout_mark: [5]usize;
 extern const layout_stats: [19]usize;
 extern const layout_fault: [14]usize;
-extern const last_values: [6]c_uint;
+extern const layout_caps: [24]usize;
+extern const last_values: [7]c_uint;
 extern const bits: [10]c_uint;
 
 fn expectLayout(comptime T: type, layout: []const usize) !void {
@@ -31,7 +32,8 @@ test "the declarations are those of the headers" {
     try expectLayout(c.Mark, &layout_mark);
     try expectLayout(c.Stats, &layout_stats);
     try expectLayout(c.Fault, &layout_fault);
-    const last = [_]c_uint{ lastOf(c.Fence), lastOf(c.GuardKind), lastOf(c.CommitPolicy), lastOf(c.Huge), lastOf(c.Access), lastOf(c.Kind) };
+    try expectLayout(c.Caps, &layout_caps);
+    const last = [_]c_uint{ lastOf(c.Fence), lastOf(c.GuardKind), lastOf(c.CommitPolicy), lastOf(c.Huge), lastOf(c.Access), lastOf(c.Kind), lastOf(c.Thp) };
     try std.testing.expectEqualSlices(c_uint, &last_values, &last);
     const ours = [_]c_uint{ c.none, c.read, c.write, c.exec, c.lock, c.dont_dump, c.dont_fork, c.wipe_on_fork, c.prefault, c.allow_exec };
     try std.testing.expectEqualSlices(c_uint, &bits, &ours);

@@ -15,6 +15,7 @@ pub const Fence = c.Fence;
 pub const Huge = c.Huge;
 pub const Options = c.Options;
 pub const Stats = c.Stats;
+pub const Caps = c.Caps;
 
 /// Protections, to be combined with |.
 pub const Prot = struct {
@@ -49,6 +50,18 @@ pub fn explain() [:0]const u8 {
 
 pub fn pageSize() usize {
     return c.vmarena_page_size();
+}
+
+/// size in whole pages; 0 where that does not fit.
+pub fn pageRoundUp(size: usize) usize {
+    return c.vmarena_page_round_up(size);
+}
+
+/// What this system can do, found by trying it once.
+pub fn caps() Error!Caps {
+    var found: Caps = undefined;
+    try check(c.vmarena_caps(&found));
+    return found;
 }
 
 /// A memory fault: which byte, read or write, of which object.
@@ -126,6 +139,14 @@ pub const Arena = struct {
     }
     pub fn protectRange(arena: Arena, pages: []u8, prot: c_uint) Error!void {
         return check(c.vmarena_protect_range(arena.handle, pages.ptr, pages.len, prot));
+    }
+    /// Gives whole pages back to the system: they read as zero from now on.
+    pub fn discard(arena: Arena, pages: []u8) Error!void {
+        return check(c.vmarena_discard(arena.handle, pages.ptr, pages.len));
+    }
+    /// function runs in the signal handler for each fault in the arena; true has the access tried again.
+    pub fn onFault(arena: Arena, function: ?*const c.FaultFn, arg: ?*anyopaque) Error!void {
+        return check(c.vmarena_on_fault(arena.handle, function, arg));
     }
     pub fn stats(arena: Arena) Stats {
         var figures: Stats = undefined;
