@@ -31,7 +31,7 @@ struct vmarena_arena *vmarena_arena_of(const struct vmarena *handle) {
 
 static size_t round_up(size_t size, size_t unit) { return size > SIZE_MAX - (unit - 1) ? 0 : (size + unit - 1) / unit * unit; }
 
-/* ---- ready memory ------------------------------------------------------------------------------------------------------ */
+/* ---- ready memory ------------------------------------------------------------------------------------------------ */
 
 /* For ASan and Valgrind: forbidden until handed out. In a fenced arena the MMU sees to it, and its fault is wanted. */
 static void forbid(const struct vmarena_arena *arena, uintptr_t start, uintptr_t end) {
@@ -44,11 +44,19 @@ static int check_writable(const struct vmarena_arena *arena) {
     return vmarena_fail(-EACCES, "the arena is not writable now");
 }
 
-static int populate(const struct vmarena_arena *arena, char *start, size_t size) {
+static int populate(struct vmarena_arena *arena, char *start, size_t size) {
     int error = check_writable(arena);
     if (error != 0) return error;
     error = vmarena_prim_advise(start, size, VMARENA_PRIM_POPULATE_WRITE);
-    return error == 0 ? 0 : vmarena_fail_call(error, "prefault", size);
+    if (error != 0) return vmarena_fail_call(error, "prefault", size);
+    if ((uintptr_t)start + size > arena->populated) arena->populated = (uintptr_t)start + size;
+    return 0;
+}
+
+/* Best effort. Only pages that are there can be collapsed: they are brought in first, as huge ones where that works. */
+static void collapse(struct vmarena_arena *arena, char *start, size_t size) {
+    if ((arena->region.prot & VMARENA_WRITE) == 0 || populate(arena, start, size) != 0) return;
+    if (vmarena_prim_advise(start, size, VMARENA_PRIM_COLLAPSE) == -EINVAL) arena->huge = VMARENA_HUGE_TRANSPARENT;
 }
 
 /* What each newly committed part gets, as the options ask. */
@@ -62,8 +70,7 @@ static int prepare(struct vmarena_arena *arena, char *start, size_t size) {
         error = populate(arena, start, size);
         if (error != 0) return error;
     }
-    if (arena->huge == VMARENA_HUGE_COLLAPSE) /* best effort, and only where pages are */
-        (void)vmarena_prim_advise(start, size, VMARENA_PRIM_COLLAPSE);
+    if (arena->huge == VMARENA_HUGE_COLLAPSE) collapse(arena, start, size);
     return 0;
 }
 
@@ -101,7 +108,7 @@ static void remember_use(struct vmarena_arena *arena) {
     if (end > arena->peak) arena->peak = end;
 }
 
-/* ---- creation ------------------------------------------------------------------------------------------------------------ */
+/* ---- creation ---------------------------------------------------------------------------------------------------- */
 
 static int check_options(const struct vmarena_options *options) {
     if ((unsigned)options->huge > VMARENA_HUGE_1G || (unsigned)options->fence > VMARENA_FENCE_START ||
@@ -154,32 +161,47 @@ static int reserve(struct vmarena_arena *arena, size_t align, bool by_default) {
     }
 }
 
-/* One rung of the hugetlb ladder: the whole arena, since a pool that is too small must be known now, not at a touch. */
-static bool map_hugetlb(struct vmarena_arena *arena, unsigned shift) {
+/*
+ * One rung of the hugetlb ladder: the whole arena, since a pool that is too small must be known now, not at a touch.
+ * 1: done; 0: not to be had.
+ */
+static int map_hugetlb(struct vmarena_arena *arena, unsigned shift) {
     struct vmarena_region *region = &arena->region;
     size_t page = (size_t)1 << shift;
-    if ((uintptr_t)region->base % page != 0 || region->size % page != 0) return false;
-    if (vmarena_prim_map_hugetlb(region->base, region->size, shift) != 0) return false;
-    arena->page = page;
-    region->committed = region->size;
-    return true;
+    if ((uintptr_t)region->base % page != 0 || region->size % page != 0) return 0;
+    int error = vmarena_prim_map_hugetlb(region->base, region->size, shift);
+    if (error == 0) {
+        arena->page = page;
+        region->committed = region->size;
+        return 1;
+    }
+    if (error != -ENOTRECOVERABLE && region->committed != 0)
+        error = vmarena_prim_protect(region->base, region->committed, region->prot) == 0 ? 0 : -ENOTRECOVERABLE;
+    return error == -ENOTRECOVERABLE ? vmarena_fail(-ENOMEM, "the hugetlb pool was emptied by another process") : 0;
+}
+
+/* The rung of the hugetlb ladder obtained, SYSTEM for none, or an error. */
+static int climb(struct vmarena_arena *arena) {
+    int got = arena->options.huge == VMARENA_HUGE_1G ? map_hugetlb(arena, 30) : 0;
+    if (got != 0) return got > 0 ? VMARENA_HUGE_1G : got;
+    got = arena->options.huge >= VMARENA_HUGE_2M ? map_hugetlb(arena, 21) : 0;
+    return got > 0 ? VMARENA_HUGE_2M : got;
 }
 
 /* Down the ladder, from the rung that was asked for. */
-static void choose_huge(struct vmarena_arena *arena) {
+static int choose_huge(struct vmarena_arena *arena) {
     struct vmarena_region *region = &arena->region;
     enum vmarena_huge asked = arena->options.huge;
     arena->huge = VMARENA_HUGE_SYSTEM;
-    if (asked == VMARENA_HUGE_SYSTEM) return;
-    if (asked == VMARENA_HUGE_NEVER) {
+    if (asked == VMARENA_HUGE_SYSTEM) return 0;
+    int got = climb(arena);
+    if (got < 0) return got;
+    if (got > 0) arena->huge = (enum vmarena_huge)got;
+    else if (asked == VMARENA_HUGE_NEVER) {
         if (vmarena_prim_advise(region->base, region->size, VMARENA_PRIM_NO_HUGE) == 0) arena->huge = asked;
-    } else if (asked == VMARENA_HUGE_1G && map_hugetlb(arena, 30)) {
-        arena->huge = asked;
-    } else if (asked >= VMARENA_HUGE_2M && map_hugetlb(arena, 21)) {
-        arena->huge = VMARENA_HUGE_2M;
-    } else if (vmarena_prim_advise(region->base, region->size, VMARENA_PRIM_HUGE) == 0) {
+    } else if (vmarena_prim_advise(region->base, region->size, VMARENA_PRIM_HUGE) == 0)
         arena->huge = asked == VMARENA_HUGE_COLLAPSE ? asked : VMARENA_HUGE_TRANSPARENT;
-    }
+    return 0;
 }
 
 /* The alignment that the wished pages need; huge pages must not meet the guards in one block. */
@@ -252,12 +274,12 @@ static int build(struct vmarena_arena *arena, const char *name) {
     error = reserve(arena, align, by_default);
     if (error != 0) return error;
     arena->options.reserve = arena->region.size;
-    choose_huge(arena);
     arena->annotated = vmarena_prim_annotating();
+    arena->ready = arena->dirty = arena->populated = arena->peak = (uintptr_t)arena->region.base;
+    error = choose_huge(arena);
     choose_step(arena, align);
     set_name(arena, name);
-    arena->ready = arena->dirty = arena->peak = (uintptr_t)arena->region.base;
-    error = set_flags(arena);
+    if (error == 0) error = set_flags(arena);
     if (error == 0 && arena->step == 0) error = vmarena_arena_make_ready(arena, arena->ready + arena->region.size);
     if (error == 0 && vmarena_arena_is_fenced(arena)) error = vmarena_fenced_open(arena);
     if (error != 0) vmarena_region_release(&arena->region);
@@ -312,7 +334,7 @@ void vmarena_destroy(struct vmarena *handle) {
     give_record(arena);
 }
 
-/* ---- allocation ------------------------------------------------------------------------------------------------------------ */
+/* ---- allocation -------------------------------------------------------------------------------------------------- */
 
 /* Between objects under ASan or Valgrind, so that an overrun is not another object's memory. */
 #define RED_ZONE ((size_t)16)
@@ -423,7 +445,7 @@ void *vmarena_resize(struct vmarena *handle, void *object, size_t old_size, size
     return resize_bump(arena, object, old_size, new_size);
 }
 
-/* ---- marks ------------------------------------------------------------------------------------------------------------------ */
+/* ---- marks ------------------------------------------------------------------------------------------------------- */
 
 struct vmarena_mark vmarena_mark(const struct vmarena *handle) {
     const struct vmarena_arena *arena = vmarena_arena_of(handle);
@@ -454,14 +476,13 @@ static bool is_stale(const struct vmarena_arena *arena, struct vmarena_mark mark
     return false;
 }
 
-/* Takes back everything from end on. */
+/* Takes back everything from end on, after remember_use(). */
 static int take_back(struct vmarena_arena *arena, uintptr_t end, size_t objects) {
     int error = 0;
     if (vmarena_arena_is_fenced(arena)) {
         error = vmarena_fenced_rewind(arena, end, objects);
         if (error != 0 && error != -EILSEQ) return error;
     }
-    remember_use(arena);
     remember_rewind(arena, end);
     forbid(arena, end, vmarena_arena_end(arena));
     vmarena_arena_set_end(arena, end);
@@ -475,26 +496,38 @@ int vmarena_rewind(struct vmarena *handle, struct vmarena_mark mark) {
     if (is_stale(arena, mark))
         return vmarena_fail(-ESTALE, "vmarena_rewind: the arena was rewound past this mark since it was taken");
     if (mark.cursor == handle->cursor) return 0;
+    remember_use(arena);
     return take_back(arena, mark.cursor + 1, mark.objects);
+}
+
+/* Gives back what is resident from base + keep on. */
+static int give_back(struct vmarena_arena *arena, size_t keep) {
+    uintptr_t base = (uintptr_t)arena->region.base, floor = base + keep, end = arena->dirty;
+    if (arena->populated > end) end = arena->populated;
+    size_t size = round_up(end - base, arena->page) - keep;
+    if (arena->sealed) return vmarena_fail(-EPERM, "vmarena_reset: the memory is sealed and cannot be given back");
+    int error = vmarena_prim_discard((void *)floor, size);
+    if (error != 0) return vmarena_fail_call(error, "madvise", size);
+    if (arena->dirty > floor) arena->dirty = floor;
+    if (arena->populated > floor) arena->populated = floor;
+    /* What is brought in at commit is to come back so, too. */
+    bool again = (arena->options.flags & VMARENA_PREFAULT) || arena->huge == VMARENA_HUGE_COLLAPSE;
+    if (again && arena->ready > floor) arena->ready = floor;
+    return 0;
 }
 
 int vmarena_reset(struct vmarena *handle, size_t keep_bytes) {
     struct vmarena_arena *arena = vmarena_arena_of(handle);
     if (arena == NULL) return -EBADF;
     remember_use(arena);
-    uintptr_t base = (uintptr_t)arena->region.base, dirty = arena->dirty;
-    size_t keep = round_up(keep_bytes, arena->page), used = round_up(dirty - base, arena->page);
-    if (keep_bytes != 0 && keep == 0) keep = SIZE_MAX;
-    bool discards = !vmarena_arena_is_fenced(arena) && !(arena->options.flags & VMARENA_LOCK);
-    if (discards && keep < used) {
-        if (arena->sealed) return vmarena_fail(-EPERM, "vmarena_reset: the memory is sealed and cannot be given back");
-        int error = vmarena_prim_discard(arena->region.base + keep, used - keep);
-        if (error != 0) return vmarena_fail_call(error, "madvise", used - keep);
-        arena->dirty = dirty = base + keep;
-    }
-    int error = take_back(arena, base, 0);
-    if (error == 0 || error == -EILSEQ) arena->dirty = dirty;
-    return error;
+    uintptr_t base = (uintptr_t)arena->region.base;
+    size_t resident = (arena->dirty > arena->populated ? arena->dirty : arena->populated) - base;
+    size_t keep = round_up(keep_bytes, arena->page);
+    bool keeps_all = vmarena_arena_is_fenced(arena) || (arena->options.flags & VMARENA_LOCK) ||
+                     keep_bytes >= resident || keep >= resident;
+    int error = keeps_all ? 0 : give_back(arena, keep);
+    if (error != 0) return error;
+    return take_back(arena, base, 0);
 }
 
 int vmarena_check(const struct vmarena *handle) {
@@ -503,7 +536,7 @@ int vmarena_check(const struct vmarena *handle) {
     return vmarena_arena_is_fenced(arena) ? vmarena_fenced_check(arena, 0) : 0;
 }
 
-/* ---- pages ------------------------------------------------------------------------------------------------------------------ */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 static int check_pages(const struct vmarena_arena *arena, const void *start, size_t length, const char *call) {
     if ((uintptr_t)start % arena->page != 0)
@@ -614,7 +647,7 @@ int vmarena_seal(struct vmarena *handle) {
     return 0;
 }
 
-/* ---- what there is ---------------------------------------------------------------------------------------------------------- */
+/* ---- what there is ----------------------------------------------------------------------------------------------- */
 
 void vmarena_stats(const struct vmarena *handle, struct vmarena_stats *out) {
     if (out == NULL) return;

@@ -44,6 +44,7 @@ struct vmarena_arena {
     size_t step;                    /* of committing; 0: everything is committed at creation */
     uintptr_t ready;                /* end of what the fast path may use: committed, populated, locked as asked */
     uintptr_t dirty;                /* end of what may differ from zero, together with the cursor */
+    uintptr_t populated;            /* end of what was brought in before it was used */
     uintptr_t peak;                 /* largest end of the used part */
     uint64_t generation;            /* of rewinds */
     struct vmarena_rewound rewound[VMARENA_REWINDS];

@@ -13,7 +13,7 @@
 
 #define RETIRED (~(SIZE_MAX >> 1))
 
-/* ---- side tables ------------------------------------------------------------------------------------------------------- */
+/* ---- side tables ------------------------------------------------------------------------------------------------- */
 
 static int table_open(struct vmarena_table *table, size_t size) {
     int error = vmarena_table_open(table, size);
@@ -69,7 +69,7 @@ void vmarena_fenced_close(struct vmarena_arena *arena) {
     vmarena_table_close(&arena->objects.all);
 }
 
-/* ---- pages ---------------------------------------------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 static bool by_markers(const struct vmarena_arena *arena) {
     return arena->options.guard_kind == VMARENA_GUARD_MARKER;
@@ -78,11 +78,7 @@ static bool by_markers(const struct vmarena_arena *arena) {
 /* Commits up to end and covers it with markers; by mprotect nothing is to do, as what is not committed is covered. */
 static int reach(struct vmarena_arena *arena, uintptr_t end) {
     uintptr_t before = arena->ready;
-    if (end <= before) return 0;
-    if (!by_markers(arena)) {
-        arena->ready = end;
-        return 0;
-    }
+    if (end <= before || !by_markers(arena)) return 0;
     size_t committed = arena->region.committed;
     int error = vmarena_arena_make_ready(arena, end);
     if (error != 0) return error;
@@ -122,7 +118,7 @@ static int uncover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
     return 0;
 }
 
-/* ---- objects -------------------------------------------------------------------------------------------------------------- */
+/* ---- objects ----------------------------------------------------------------------------------------------------- */
 
 static void fill_slack(const struct vmarena_object *object) {
     vmarena_fence_fill(pages_start(object), object->start);
@@ -209,6 +205,7 @@ void *vmarena_fenced_alloc(struct vmarena_arena *arena, size_t size, size_t alig
         return NULL;
     struct vmarena_object *object = enter(arena, &slot, size);
     fill_slack(object);
+    if (slot.end > arena->ready) arena->ready = slot.end;
     vmarena_arena_set_end(arena, slot.end);
     return (void *)object->start;
 }
@@ -275,7 +272,7 @@ int vmarena_fenced_rewind(struct vmarena_arena *arena, uintptr_t end, size_t cou
     return found;
 }
 
-/* ---- protection -------------------------------------------------------------------------------------------------------------- */
+/* ---- protection -------------------------------------------------------------------------------------------------- */
 
 static int protect_object(const struct vmarena_arena *arena, size_t index, unsigned prot) {
     const struct vmarena_object *object = object_at(arena, index);
@@ -305,7 +302,7 @@ int vmarena_fenced_protect_range(struct vmarena_arena *arena, uintptr_t start, s
     return 0;
 }
 
-/* ---- faults: signal-safe --------------------------------------------------------------------------------------------------------- */
+/* ---- faults: signal-safe ----------------------------------------------------------------------------------------- */
 
 static size_t apart(const struct vmarena_object *object, uintptr_t address) {
     return vmarena_fence_apart(object->start, size_of(object), address);

@@ -33,7 +33,10 @@ size_t vmarena_prim_page_size(void);
  */
 int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool account);
 
-/* Replaces what is mapped at address by hugetlb pages of 2^shift bytes, readable and writable. -ENOMEM: pool too small. */
+/*
+ * Replaces what is mapped at address by hugetlb pages of 2^shift bytes, readable and writable. -ENOMEM: the pool is too
+ * small; what was mapped there may be inaccessible now. -ENOTRECOVERABLE: nothing may be mapped there now.
+ */
 int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift);
 
 /* Replaces what is mapped at address by size bytes of the file from offset on; shared or private. */

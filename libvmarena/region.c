@@ -11,7 +11,8 @@
 static int map_parts(struct vmarena_region *region, const struct vmarena_region_plan *plan) {
     size_t page = vmarena_prim_page_size(), lead = plan->guard, whole;
     if (plan->align > page && lead % plan->align != 0) lead += plan->align - lead % plan->align;
-    if (__builtin_add_overflow(lead + plan->guard, plan->size, &whole) || lead < plan->guard)
+    if (lead < plan->guard || __builtin_add_overflow(lead, plan->guard, &whole) ||
+        __builtin_add_overflow(whole, plan->size, &whole))
         return vmarena_fail(-ENOMEM, "reserve: the size and its guards exceed the address space");
     void *outer;
     int error = vmarena_prim_map(&outer, whole, plan->align > page ? plan->align : page, VMARENA_NONE, false);

@@ -78,8 +78,18 @@ int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool 
 int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift) {
 #ifdef MAP_HUGETLB
     /* Accounted (no MAP_NORESERVE): pages promised now are there later, instead of a SIGBUS at the first touch. */
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | (int)(shift << MAP_HUGE_SHIFT);
-    return map_at(address, size, PROT_READ | PROT_WRITE, flags, -1, 0, NULL);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)(shift << MAP_HUGE_SHIFT);
+    /* With MAP_FIXED the kernel unmaps what is there before it looks into the pool, and leaves a hole where that is too
+     * small: so it is asked elsewhere first. */
+    void *trial = NULL;
+    int error = map_at(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0, &trial);
+    if (error != 0) return error;
+    munmap(trial, size);
+    error = map_at(address, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0, NULL);
+    if (error == 0) return 0;
+    /* Another process was faster. */
+    int undone = map_at(address, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0, NULL);
+    return undone != 0 ? -ENOTRECOVERABLE : error;
 #else
     (void)address, (void)size, (void)shift;
     return -EOPNOTSUPP;
@@ -177,8 +187,10 @@ int vmarena_prim_guard_remove_many(const struct vmarena_prim_range *ranges, size
 
 static int populate(char *start, size_t size) {
     if (madvise(start, size, MADV_POPULATE_WRITE) == 0) return 0;
-    if (errno != EINVAL) return -errno;
-    for (size_t at = 0; at < size; at += vmarena_prim_page_size()) { /* Linux < 5.14 */
+    int error = -errno;
+    /* An advice that the kernel does not know (Linux < 5.14) is refused for no bytes, too. */
+    if (error != -EINVAL || madvise(start, 0, MADV_POPULATE_WRITE) == 0) return error;
+    for (size_t at = 0; at < size; at += vmarena_prim_page_size()) {
         volatile char *byte = start + at;
         *byte = *byte;
     }
