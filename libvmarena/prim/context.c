@@ -39,7 +39,9 @@ bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info) {
 
 bool vmarena_prim_fault_is_unnamed(int signo, int code) {
 #if defined(SI_KERNEL) && (defined(__x86_64__) || defined(__i386__))
-    return signo == SIGSEGV && code == SI_KERNEL; /* the general-protection exception, for which the CPU keeps no address */
+    /* The general-protection and stack-segment exceptions, for which the CPU keeps no address (Intel SDM volume 3, 6.15).
+     * Which of the two depends on the register that the compiler chose: rsp and rbp go by the stack segment. */
+    return (signo == SIGSEGV || signo == SIGBUS) && code == SI_KERNEL;
 #else
     return (void)signo, (void)code, false;
 #endif
@@ -134,6 +136,18 @@ void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const sigin
 
 /* ---- leaving the handler ---- */
 
+#define RED_ZONE 128u
+
+/*
+ * The frames between the fault and the landing are gone, but what AddressSanitizer poisoned in them stays poisoned, and
+ * Valgrind holds what lies below the landing's stack pointer for out of bounds. Both are told before anything runs there.
+ */
+__attribute__((unused)) static void forget_frames(uintptr_t fault_stack, uintptr_t top) {
+    uintptr_t low = fault_stack < top ? fault_stack : top;
+    if (top - low > (uintptr_t)64 << 20) low = top; /* the fault was on another stack */
+    vmarena_prim_allow((const void *)(low - RED_ZONE), top + sizeof(void *) - (low - RED_ZONE));
+}
+
 #if defined(__linux__) && defined(__x86_64__)
 
 /* The x87 stack must be empty at a function's entry (System V ABI, AMD64: 3.2.1). A fault in the middle of a long double
@@ -149,7 +163,8 @@ void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, 
     greg_t *registers = saved->uc_mcontext.gregs;
     /* System V ABI, AMD64: 3.2.2, the red zone of 128 bytes, and a stack pointer of 8 modulo 16 at a function's entry;
      * 3.2.1, the direction flag clear. */
-    uintptr_t top = ((stack - 128) & ~(uintptr_t)15) - sizeof(void *);
+    uintptr_t top = ((stack - RED_ZONE) & ~(uintptr_t)15) - sizeof(void *);
+    forget_frames((uintptr_t)registers[REG_RSP], top);
     registers[REG_RSP] = (greg_t)top;
     registers[REG_RDI] = (greg_t)(uintptr_t)argument;
     registers[REG_RIP] = (greg_t)(uintptr_t)landing;
@@ -161,7 +176,9 @@ void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, 
 
 void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
     ucontext_t *saved = context;
-    saved->uc_mcontext.sp = (stack - 128) & ~(uintptr_t)15; /* AAPCS64 6.4.5: 16-byte aligned */
+    uintptr_t top = (stack - RED_ZONE) & ~(uintptr_t)15; /* AAPCS64 6.4.5: 16-byte aligned */
+    forget_frames((uintptr_t)saved->uc_mcontext.sp, top);
+    saved->uc_mcontext.sp = top;
     saved->uc_mcontext.regs[0] = (uintptr_t)argument;
     saved->uc_mcontext.pc = (uintptr_t)landing;
     saved->uc_mcontext.pstate &= ~(UINT64_C(3) << 10); /* BTYPE: the landing is no indirect branch's target */
