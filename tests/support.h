@@ -30,6 +30,35 @@
 #define UNDER_SANITIZER 0
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#ifndef UNDER_TSAN
+#define UNDER_TSAN 0
+#endif
+
+/* TSan blocks every signal while a handler runs, so that a fault in one kills. */
+#define skip_under_tsan(reason)                                                                                        \
+    do {                                                                                                               \
+        if (UNDER_TSAN) {                                                                                              \
+            print_message("skip: under TSan " reason "\n");                                                            \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+/* For what Valgrind emulates otherwise than the CPU or the kernel does. "meson test --setup valgrind" sets the variable. */
+#define skip_under_valgrind(reason)                                                                                    \
+    do {                                                                                                               \
+        if (getenv("VMARENA_TEST_WRAPPER") != NULL && strstr(getenv("VMARENA_TEST_WRAPPER"), "valgrind") != NULL) {    \
+            print_message("skip: under Valgrind " reason "\n");                                                        \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
 /* ---- children -------------------------------------------------------------------------------------------------------- */
 
 /* In a child: cmocka's assertions would go on with the parent's tests there. */

@@ -270,6 +270,7 @@ static void call_body(void *address) {
 
 static void test_execution(void **state) {
     (void)state;
+    skip_under_valgrind("a fault of execution has no error code");
     struct vmarena *arena = make(VMARENA_FENCE_OFF, VMARENA_GUARD_AUTO);
     char *object = take(arena, 64);
     struct vmarena_fault fault;
@@ -936,6 +937,7 @@ static void fault_with_clumsy_repair_told(void *arg) {
  * happened, and no deeper. A scope in the function catches it. */
 static void test_fault_in_a_repair_function(void **state) {
     (void)state;
+    skip_under_tsan("a fault in a handler kills");
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
     char *object = take(arena, 24);
     struct clumsy clumsy = {arena, object + 40, 0, 0};
@@ -955,6 +957,7 @@ static void test_fault_in_a_repair_function(void **state) {
 /* Recovery 32: the record of a fault is not changed by one that comes while it is dealt with. */
 static void test_nested_delivery_keeps_the_record(void **state) {
     (void)state;
+    skip_under_tsan("a fault in a handler kills");
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
     char *object = take(arena, 24);
     struct clumsy clumsy = {arena, object + 40, 1, 0};
