@@ -19,9 +19,10 @@ fn readMaps(address: usize) ?Maps {
     var maps: Maps = .{ .permissions = "none".*, .lines = 0 };
     var lines = std.mem.tokenizeScalar(u8, Static.text[0..length], '\n');
     while (lines.next()) |line| : (maps.lines += 1) {
-        var words = std.mem.tokenizeAny(u8, line, "- ");
-        const start = std.fmt.parseInt(usize, words.next() orelse return null, 16) catch return null;
-        const end = std.fmt.parseInt(usize, words.next() orelse return null, 16) catch return null;
+        var words = std.mem.tokenizeScalar(u8, line, ' ');
+        var range = std.mem.splitScalar(u8, words.next() orelse return null, '-');
+        const start = std.fmt.parseInt(usize, range.next() orelse return null, 16) catch return null;
+        const end = std.fmt.parseInt(usize, range.next() orelse return null, 16) catch return null;
         if (address >= start and address < end) maps.permissions = (words.next() orelse return null)[0..4].*;
     }
     return maps;
