@@ -10,5 +10,6 @@
 #include "vmarena/fault.h"
 #include "vmarena/page.h"
 #include "vmarena/version.h"
+#include "vmarena/view.h"
 
 #endif

@@ -77,6 +77,7 @@ enum vmarena_prim_advice {
     VMARENA_PRIM_DONT_FORK,
     VMARENA_PRIM_WIPE_ON_FORK,
     VMARENA_PRIM_POPULATE_WRITE, /* falls back to touching the pages, which must be writable */
+    VMARENA_PRIM_POPULATE_READ,  /* Linux 5.14; -EINVAL before */
     VMARENA_PRIM_SEQUENTIAL,
     VMARENA_PRIM_RANDOM,
     VMARENA_PRIM_WILL_NEED,
@@ -104,6 +105,28 @@ void vmarena_prim_map_entries(size_t *used, size_t *limit);
 
 /* The size of a transparent huge page, 0 where there are none; cached. */
 size_t vmarena_prim_huge_page_size(void);
+
+/* ---- files (prim/file.c) ------------------------------------------------------------------------------------------------- */
+
+struct vmarena_prim_file {
+    uint64_t size;
+    const char *special; /* NULL: a regular file; otherwise what it is, as in "a directory" */
+    bool directory;
+};
+
+/* Does not block on a FIFO, does not become the controlling terminal, is not inherited by exec. */
+int vmarena_prim_file_open(int *fd, const char *path, bool writable);
+int vmarena_prim_file_duplicate(int *copy, int fd);
+void vmarena_prim_file_close(int fd);
+
+/* Signal-safe, as fstat(2) is. */
+int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out);
+
+/* Reads size bytes from offset on, fewer only at the end of the file. */
+int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_t *got);
+
+/* The path of an open file, cut to size; "" where the system does not tell. */
+void vmarena_prim_file_name(int fd, char *name, size_t size);
 
 /* ---- capabilities (prim/caps.c) -------------------------------------------------------------------------------------- */
 

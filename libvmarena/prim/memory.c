@@ -97,7 +97,8 @@ int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift) {
 }
 
 int vmarena_prim_map_file(void *address, size_t size, unsigned prot, bool shared, int fd, uint64_t offset) {
-    int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE);
+    /* As with arenas, the kernel keeps no memory back for pages that may never be written. */
+    int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE);
     return map_at(address, size, system_prot(prot), flags, fd, offset, NULL);
 }
 
@@ -204,7 +205,7 @@ int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice adv
         [VMARENA_PRIM_DONT_FORK] = MADV_DONTFORK,    [VMARENA_PRIM_WIPE_ON_FORK] = MADV_WIPEONFORK,
         [VMARENA_PRIM_SEQUENTIAL] = MADV_SEQUENTIAL, [VMARENA_PRIM_RANDOM] = MADV_RANDOM,
         [VMARENA_PRIM_WILL_NEED] = MADV_WILLNEED,    [VMARENA_PRIM_DONT_NEED] = MADV_DONTNEED,
-        [VMARENA_PRIM_NORMAL] = MADV_NORMAL,
+        [VMARENA_PRIM_NORMAL] = MADV_NORMAL,         [VMARENA_PRIM_POPULATE_READ] = MADV_POPULATE_READ,
     };
     if (advice == VMARENA_PRIM_POPULATE_WRITE) return populate(address, size);
     return madvise(address, size, system_advice[advice]) == 0 ? 0 : -errno;
@@ -272,7 +273,7 @@ void vmarena_prim_map_entries(size_t *used, size_t *limit) {
 }
 
 static int scan(int fd, uint64_t start, uint64_t end, size_t *resident, size_t *huge) {
-    struct vmarena_scan_region regions[64];
+    struct vmarena_scan_region regions[64] = {{.start = 0}}; /* Valgrind does not know that the ioctl fills it */
     while (start < end) {
         struct vmarena_scan argument = {.size = sizeof argument,
                                         .start = start,

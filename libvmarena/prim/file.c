@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include "../prim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int vmarena_prim_file_open(int *out, const char *path, bool writable) {
+    /* O_NONBLOCK: a FIFO without a partner would block for ever, and is refused a moment later anyway. */
+    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0) return -errno;
+    *out = fd;
+    return 0;
+}
+
+int vmarena_prim_file_duplicate(int *out, int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) return -errno;
+    *out = copy;
+    return 0;
+}
+
+void vmarena_prim_file_close(int fd) { (void)close(fd); }
+
+static const char *special(mode_t mode) {
+    if (S_ISDIR(mode)) return "a directory";
+    if (S_ISFIFO(mode)) return "a pipe or FIFO";
+    if (S_ISSOCK(mode)) return "a socket";
+    if (S_ISCHR(mode)) return "a character device";
+    if (S_ISBLK(mode)) return "a block device";
+    return S_ISREG(mode) ? NULL : "no regular file";
+}
+
+int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out) {
+    struct stat status;
+    if (fstat(fd, &status) != 0) return -errno;
+    out->special = special(status.st_mode);
+    out->directory = S_ISDIR(status.st_mode);
+    out->size = status.st_size > 0 ? (uint64_t)status.st_size : 0;
+    return 0;
+}
+
+int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_t *got) {
+    for (*got = 0; *got < size;) {
+        size_t piece = size - *got < INT_MAX ? size - *got : INT_MAX;
+        ssize_t count = pread(fd, (char *)to + *got, piece, (off_t)(offset + *got));
+        if (count == 0) return 0;
+        if (count > 0) *got += (size_t)count;
+        else if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+
+void vmarena_prim_file_name(int fd, char *name, size_t size) {
+    name[0] = '\0';
+#ifdef __linux__
+    char link[64];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, name, size - 1);
+    if (length >= 0) name[length] = '\0';
+#else
+    (void)fd, (void)size;
+#endif
+}
