@@ -105,6 +105,7 @@ static int try_operands(void (*body)(void *), void *arg, struct vmarena_fault *f
 
 /* The kernel names no address where the CPU refuses one for its form: then it is the operand, and nothing is there. */
 static void name_operand(struct vmarena_fault *fault, const void *operand, enum vmarena_access access) {
+    fault->signo = SIGSEGV; /* on x86-64 it may have been SIGBUS, by the compiler's choice of a register */
     fault->address = (void *)(uintptr_t)operand;
     fault->access = access;
     fault->kind = VMARENA_FAULT_UNMAPPED;

@@ -993,6 +993,7 @@ static void signalled_body(void *address) {
 /* Recovery 32: scopes in a handler of another signal, in the middle of a guarded body. */
 static void test_scope_in_a_signal_handler(void **state) {
     (void)state;
+    skip_under_tsan("a fault in a handler kills");
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
     char *object = take(arena, 24);
     struct sigaction action = {.sa_flags = SA_ONSTACK}, before;

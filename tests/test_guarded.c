@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "fault.h"
 #include "support.h"
 
 static size_t page;
@@ -397,6 +398,26 @@ static void test_any_address(void **state) {
     }
 }
 
+#ifdef __x86_64__
+/* By rbp, as a compiler may choose to address any operand: the CPU takes another exception, the kernel another signal. */
+static void through_rbp_body(void *address) {
+    __asm__ volatile("push %%rbp\n\tmov %0, %%rbp\n\tmovb (%%rbp), %%al\n\tpop %%rbp"
+                     :
+                     : "r"(address)
+                     : "al", "memory");
+}
+
+static void test_any_address_by_any_register(void **state) {
+    (void)state;
+    struct vmarena_fault fault;
+    begin();
+    assert_int_equal(vmarena_try_claiming(vmarena_claims_operands, through_rbp_body, (void *)(UINTPTR_MAX / 3), &fault),
+                     1);
+    assert_int_equal(fault.signo, SIGBUS);
+    assert_int_equal(fault.code, SI_KERNEL);
+}
+#endif
+
 /* ---- in an outer scope ------------------------------------------------------------------------------------------------------- */
 
 static void copy_in_scope(void *arg) {
@@ -427,6 +448,9 @@ int main(void) {
         cmocka_unit_test(test_read_and_write),
         cmocka_unit_test(test_read_and_write_refuse),
         cmocka_unit_test(test_any_address),
+#ifdef __x86_64__
+        cmocka_unit_test(test_any_address_by_any_register),
+#endif
         cmocka_unit_test(test_inside_a_scope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
