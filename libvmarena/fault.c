@@ -187,25 +187,38 @@ int vmarena_fault_ready(void) {
     return 0;
 }
 
-/* Not inlined: its frame lies below the caller's, which is where a landing may put its own. */
-__attribute__((noinline)) int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims) {
-    if (VMARENA_UNLIKELY(atomic_load_explicit(&state, memory_order_relaxed) == ABSENT || !thread.stack_ready)) {
-        int error = vmarena_fault_ready();
-        if (error != 0) {
-            scope->fault = (struct vmarena_fault){.code = error};
-            thread.last = &scope->fault;
-            return error;
-        }
-    }
+/* Makes it the innermost, as seen by a handler at every instruction. */
+static inline void open_scope(struct vmarena_scope *scope, const void *claims) {
     scope->claims = claims;
     scope->stack = vmarena_prim_stack_here();
     scope->outer = thread.top;
     atomic_signal_fence(memory_order_release);
     thread.top = scope;
+}
+
+static inline void close_scope(const struct vmarena_scope *scope) { thread.top = scope->outer; }
+
+__attribute__((noinline)) static int enter_first(struct vmarena_scope *scope, const void *claims) {
+    int error = vmarena_fault_ready();
+    if (error == 0) open_scope(scope, claims);
+    else {
+        scope->fault = (struct vmarena_fault){.code = error};
+        thread.last = &scope->fault;
+    }
+    return error;
+}
+
+/* Not inlined: its frame lies below the caller's, which is where a landing may put its own. It saves no registers, since
+ * all that is rare is elsewhere: 2 ns of vmarena_try's 7. */
+__attribute__((noinline)) static int enter(struct vmarena_scope *scope, const void *claims) {
+    if (VMARENA_UNLIKELY(atomic_load_explicit(&state, memory_order_relaxed) == ABSENT || !thread.stack_ready))
+        return enter_first(scope, claims);
+    open_scope(scope, claims);
     return 0;
 }
 
-void vmarena_scope_leave(struct vmarena_scope *scope) { thread.top = scope->outer; }
+int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims) { return enter(scope, claims); }
+void vmarena_scope_leave(struct vmarena_scope *scope) { close_scope(scope); }
 const struct vmarena_fault *vmarena_scope_fault(void) { return thread.last; }
 struct vmarena_scope *vmarena_scope_top(void) {
     return thread.top;
@@ -219,10 +232,10 @@ int vmarena_try_claiming(const void *claims, void (*body)(void *), void *arg, st
         if (fault != NULL) *fault = scope.fault;
         return 1;
     }
-    int error = vmarena_scope_enter(&scope, claims);
+    int error = enter(&scope, claims);
     if (error != 0) return error;
     body(arg);
-    vmarena_scope_leave(&scope);
+    close_scope(&scope);
     return 0;
 }
 
