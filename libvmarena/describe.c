@@ -65,8 +65,17 @@ static const char *signal_name(const struct vmarena_fault *fault) {
     return fault->signo == SIGSEGV ? "SIGSEGV" : fault->signo == SIGBUS ? "SIGBUS" : "signal";
 }
 
+/* "an 8-byte object", "an 11-byte object", "an 18-byte object", "an 11,000-byte object": as the number is spoken. */
+static bool wants_an(uint64_t number) {
+    uint64_t thousands = number;
+    while (thousands >= 1000) thousands /= 1000;
+    if (thousands == 11 || thousands == 18) return true;
+    while (number >= 10) number /= 10;
+    return number == 8;
+}
+
 static void add_object(struct text *text, const struct vmarena_fault *fault) {
-    add(text, "a ");
+    add(text, wants_an(fault->object_size) ? "an " : "a ");
     add_decimal(text, fault->object_size);
     add(text, "-byte object at ");
     add_address(text, fault->object);
@@ -90,6 +99,11 @@ static void add_owner(struct text *text, const struct vmarena_fault *fault) {
     add(text, "\"");
 }
 
+/* Only a view tells it, and views have names. */
+static bool has_file_offset(const struct vmarena_fault *fault) {
+    return fault->kind == VMARENA_FAULT_PAST_END_OF_FILE && fault->owner_name[0] != '\0';
+}
+
 size_t vmarena_fault_describe(const struct vmarena_fault *fault, char *buffer, size_t size) {
     struct text text = {buffer, size, 0};
     if (fault == NULL || fault->signo == 0) {
@@ -108,7 +122,7 @@ size_t vmarena_fault_describe(const struct vmarena_fault *fault, char *buffer, s
         add(&text, fault->kind == VMARENA_FAULT_UNMAPPED ? ", the nearest, in " : " in ");
         add_owner(&text, fault);
     }
-    if (fault->kind == VMARENA_FAULT_PAST_END_OF_FILE && fault->owner_name[0] != '\0') {
+    if (has_file_offset(fault)) {
         add(&text, " at file offset ");
         add_decimal(&text, fault->file_offset);
     }
@@ -138,7 +152,7 @@ size_t vmarena_fault_explain(const struct vmarena_fault *fault, char *buffer, si
     if (fault->code < 0) add(&text, "-");
     add_decimal(&text, (uint64_t)(fault->code < 0 ? -(int64_t)fault->code : fault->code));
     add_fact(&text, "access    ");
-    add(&text, access_name(fault));
+    add(&text, fault->access == VMARENA_ACCESS_UNKNOWN ? "unknown" : access_name(fault));
     add_fact(&text, "address   ");
     add_address(&text, fault->address);
     if (fault->object != NULL) {
@@ -149,8 +163,13 @@ size_t vmarena_fault_explain(const struct vmarena_fault *fault, char *buffer, si
         add_object(&text, fault);
     }
     if (fault->owner_name[0] != '\0') {
-        add_fact(&text, "in        ");
+        add_fact(&text, fault->kind == VMARENA_FAULT_UNMAPPED ? "nearest   " : "in        ");
         add_owner(&text, fault);
+    }
+    if (has_file_offset(fault)) {
+        add_fact(&text, "offset    ");
+        add_decimal(&text, fault->file_offset);
+        add(&text, " in the file");
     }
     if (fault->pc != NULL) {
         add_fact(&text, "pc        ");
