@@ -72,6 +72,16 @@ pub fn build(b: *std.Build) void {
     const run = b.addRunArtifact(b.addTest(.{ .root_module = tests }));
     b.step("test", "Run the tests of the Zig binding").dependOn(&run.step);
 
+    const bench_module = b.createModule(.{
+        .root_source_file = b.path("bindings/zig/bench.zig"),
+        .target = target,
+        .optimize = .ReleaseFast,
+        .link_libc = true,
+        .imports = &.{.{ .name = "vmarena", .module = module }},
+    });
+    const bench = b.addRunArtifact(b.addExecutable(.{ .name = "bench", .root_module = bench_module }));
+    b.step("bench", "Measure against std.heap.ArenaAllocator; with -Doptimize=ReleaseFast").dependOn(&bench.step);
+
     const experiments = b.step("experiments", "Build the experiments of examples/ in Zig");
     for ([_][]const u8{
         "00-article/article",             "01-protect/protect", "02-demand-paging/demand_paging",

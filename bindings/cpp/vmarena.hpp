@@ -233,10 +233,14 @@ public:
 
 private:
     void *do_allocate(std::size_t size, std::size_t align) override {
-        void *object = ::vmarena_alloc(arena_, size, align);
+        void *object = ::vmarena_alloc_fast_(arena_, size, align);
+        return object != nullptr ? object : allocate_slow(size, align);
+    }
+    // Apart, so that the fast path has no registers to save.
+    [[gnu::noinline, gnu::cold]] void *allocate_slow(std::size_t size, std::size_t align) {
         // pmr may ask for 0 bytes and wants a pointer that is distinct: one byte serves.
-        if (VMARENA_UNLIKELY(object == nullptr)) object = size == 0 ? ::vmarena_alloc(arena_, 1, align) : nullptr;
-        if (VMARENA_UNLIKELY(object == nullptr)) throw std::bad_alloc();
+        void *object = ::vmarena_alloc_slow(arena_, size != 0 ? size : 1, align);
+        if (object == nullptr) throw std::bad_alloc();
         return object;
     }
     void do_deallocate(void *, std::size_t, std::size_t) override {}

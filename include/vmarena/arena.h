@@ -140,6 +140,28 @@ VMARENA_API void vmarena_destroy(struct vmarena *arena);
 /* The exported twin of vmarena_alloc, for languages that cannot inline it, and its slow path. Same contract. */
 VMARENA_API void *vmarena_alloc_slow(struct vmarena *arena, size_t size, size_t align);
 
+/* The fast path alone: NULL where only the slow path can tell. */
+static inline void *vmarena_alloc_fast_(struct vmarena *arena, size_t size, size_t align) {
+    /* One compare serves every check, for one branch: whatever is wrong drives `tested` to the top of the address space.
+     * No power of two: align & (align - 1) is not 0, and its negation is huge (user addresses leave the top bit of a
+     * 64-bit pointer free; on narrower ones every bit is set). Align 0: the mask is all ones. Size 0, or one that wraps:
+     * size - 1 has its top bit set. The lower bits of what is added here may raise `tested` too, which takes the slow
+     * path once in a while before it is needed. Small constants are good by themselves. */
+    uintptr_t mask = (uintptr_t)align - 1, uneven = (uintptr_t)align & mask;
+    uintptr_t wrong = sizeof(uintptr_t) > 4 ? (uintptr_t)0 - uneven : (uintptr_t)0 - (uintptr_t)(uneven != 0);
+    uintptr_t before = arena->cursor | mask | wrong;
+    uintptr_t last, tested; /* the object's last byte; what is compared */
+    bool carry = __builtin_add_overflow(before, (uintptr_t)size, &last);
+    bool good_size = __builtin_constant_p(size) && size - 1 < 65536;
+    bool good_align = __builtin_constant_p(align) && align - 1 < 4096 && uneven == 0;
+    if (sizeof(uintptr_t) > 4) tested = last | (good_size ? 0 : (uintptr_t)size - 1) | (good_align ? 0 : before);
+    else tested = last | ((uintptr_t)0 - (uintptr_t)(carry || size == 0));
+    if (VMARENA_UNLIKELY(tested > arena->limit)) return NULL;
+    arena->cursor = last;
+    if (before == UINTPTR_MAX) __builtin_unreachable(); /* what is returned here is not NULL */
+    return (void *)(before + 1);
+}
+
 /*
  * size bytes aligned to align, owned by the arena until it is rewound past them, reset or destroyed. NULL where size is
  * 0 (-EINVAL), align is no power of two or larger than the reservation (-EINVAL), the arena is full (-ENOSPC), or the
@@ -147,22 +169,8 @@ VMARENA_API void *vmarena_alloc_slow(struct vmarena *arena, size_t size, size_t 
  * The contents are unspecified in memory that was used before: see vmarena_alloc_zeroed.
  */
 static inline void *vmarena_alloc(struct vmarena *arena, size_t size, size_t align) {
-    /* One compare serves every check, for one branch: whatever is wrong drives `tested` to the top of the address space.
-     * No power of two: align & (align - 1) is not 0, and its negation is huge (user addresses leave the top bit of a
-     * 64-bit pointer free; on narrower ones every bit is set). Align 0: the mask is all ones. Size 0, or one that wraps:
-     * size - 1 has its top bit set. The lower bits of what is added here may raise `tested` too, which takes the slow
-     * path once in a while before it is needed. Small constants are good by themselves. */
-    uintptr_t mask = (uintptr_t)align - 1, uneven = (uintptr_t)align & mask;
-    uintptr_t before = arena->cursor | mask | (sizeof(uintptr_t) > 4 ? (uintptr_t)0 - uneven : (uintptr_t)0 - (uneven != 0));
-    uintptr_t last, tested; /* the object's last byte; what is compared */
-    bool carry = __builtin_add_overflow(before, (uintptr_t)size, &last);
-    bool good_size = __builtin_constant_p(size) && size - 1 < 65536;
-    bool good_align = __builtin_constant_p(align) && align - 1 < 4096 && uneven == 0;
-    if (sizeof(uintptr_t) > 4) tested = last | (good_size ? 0 : (uintptr_t)size - 1) | (good_align ? 0 : before);
-    else tested = last | ((uintptr_t)0 - (uintptr_t)(carry || size == 0));
-    if (VMARENA_UNLIKELY(tested > arena->limit)) return vmarena_alloc_slow(arena, size, align);
-    arena->cursor = last;
-    return (void *)(before + 1);
+    void *object = vmarena_alloc_fast_(arena, size, align);
+    return VMARENA_UNLIKELY(object == NULL) ? vmarena_alloc_slow(arena, size, align) : object;
 }
 
 /* count objects of size bytes each, as one; NULL also where count × size overflows (-EOVERFLOW). */

@@ -261,3 +261,20 @@ pub unsafe fn vmarena_alloc(arena: *mut vmarena, size: usize, align: usize) -> *
     (*arena).cursor = last + 1;
     (before + 1) as *mut c_void
 }
+
+/// As [`vmarena_alloc`] for layouts that are constants: what the C header finds by `__builtin_constant_p`. No arena lies
+/// within 128 KiB of the top of the address space, so that the addition cannot overflow.
+///
+/// # Safety
+/// As [`vmarena_alloc`]; `size` is from 1 to 65536, and `align` a power of two up to 4096.
+#[inline]
+pub unsafe fn vmarena_alloc_fixed(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void {
+    debug_assert!(size - 1 < 65536 && align.is_power_of_two() && align <= 4096);
+    let before = (*arena).cursor | (align - 1);
+    let end = before.wrapping_add(size);
+    if end > (*arena).limit {
+        return vmarena_alloc_slow(arena, size, align);
+    }
+    (*arena).cursor = end;
+    (before + 1) as *mut c_void
+}
