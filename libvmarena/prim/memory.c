@@ -66,6 +66,7 @@ int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool 
     void *start = NULL;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | (account ? 0 : MAP_NORESERVE);
     int error = map_at(NULL, size + extra, system_prot(prot), flags, -1, 0, &start);
+    if (error == -EINVAL) error = -ENOMEM; /* which Valgrind means by it: nothing else is invalid about this request */
     if (error != 0) return error;
     if ((uintptr_t)start > UINTPTR_MAX - TOP_MARGIN - size - extra) {
         munmap(start, size + extra);
