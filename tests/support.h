@@ -171,6 +171,21 @@ static inline size_t count_maps(void) {
     return lines;
 }
 
+/* TSan's shadow takes map entries of its own as memory is used: the count means nothing there. */
+#define assert_maps(expected)                                                                                          \
+    do {                                                                                                               \
+        if (!UNDER_TSAN) assert_int_equal(count_maps(), (expected));                                                   \
+    } while (0)
+
+/* Sanitizers take mlock(2) and do nothing. */
+#define skip_where_nothing_is_locked()                                                                                 \
+    do {                                                                                                               \
+        if (UNDER_SANITIZER) {                                                                                         \
+            print_message("skip: a sanitizer keeps memory from being locked\n");                                       \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
 /* ---- faults ---------------------------------------------------------------------------------------------------------------- */
 
 static inline bool fault_access_known(void) {

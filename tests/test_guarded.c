@@ -240,7 +240,7 @@ static void test_copy_from_a_page_that_goes(void **state) {
         struct vmarena_fault fault;
         memset(source.pages, 'x', 2 * page);
         assert_int_equal(vmarena_create(&theft.target, &options), 0);
-        theft.target_page = vmarena_alloc(theft.target, page, page);
+        theft.target_page = vmarena_alloc_zeroed(theft.target, page, page);
         assert_int_equal(vmarena_on_fault(theft.target, steal, &theft), 0);
         assert_int_equal(vmarena_protect(theft.target, VMARENA_READ), 0);
         size_t got = vmarena_copy(theft.target_page, source.pages + page + at, page - at, &fault);

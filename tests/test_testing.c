@@ -169,7 +169,7 @@ static void test_copies_lie_flush(void **state) {
         }
         if (round == 0) maps = count_maps();
     }
-    assert_int_equal(count_maps(), maps);
+    assert_maps(maps);
     assert_true(page >= 4096);
 }
 

@@ -421,7 +421,7 @@ static void test_regrown_by_a_repair_function(void **state) {
         assert_int_equal(call, error);                                                                                 \
         assert_string_equal(vmarena_explain(), sentence);                                                              \
         assert_ptr_equal(view_, (void *)1);                                                                            \
-        assert_int_equal(count_maps(), maps_);                                                                         \
+        assert_maps(maps_);                                                                         \
     } while (0)
 
 static void test_files_that_have_no_view(void **state) {
@@ -590,7 +590,7 @@ static void test_populate_and_lock(void **state) {
     if (caps.pagemap_scan) assert_int_equal(resident(view), 0);
     int error = vmarena_view_lock(view, 1, page);
     if (error == 0) {
-        if (caps.pagemap_scan) assert_true(resident(view) >= 2 * page);
+        if (caps.pagemap_scan && !UNDER_SANITIZER) assert_true(resident(view) >= 2 * page);
         assert_int_equal(vmarena_view_unlock(view, 1, page), 0);
     } else assert_true(error == -EPERM || error == -ENOMEM);
     vmarena_view_close(view);
