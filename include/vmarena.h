@@ -8,6 +8,7 @@
 #include "vmarena/arena.h"
 #include "vmarena/error.h"
 #include "vmarena/fault.h"
+#include "vmarena/heap.h"
 #include "vmarena/page.h"
 #include "vmarena/version.h"
 #include "vmarena/view.h"

@@ -19,7 +19,7 @@ static uint64_t pattern(uintptr_t word) {
     return ((uint64_t)word * UINT64_C(0x9E3779B97F4A7C15)) | UINT64_C(0x0101010101010101);
 }
 
-static unsigned char pattern_byte(uintptr_t address) {
+unsigned char vmarena_fence_byte(uintptr_t address) {
     uint64_t word = pattern(address & ~(uintptr_t)7);
     unsigned char bytes[sizeof word];
     memcpy(bytes, &word, sizeof word);
@@ -28,18 +28,18 @@ static unsigned char pattern_byte(uintptr_t address) {
 
 void vmarena_fence_fill(uintptr_t start, uintptr_t end) {
     uintptr_t at = start;
-    for (; at < end && (at & 7) != 0; at++) *(unsigned char *)at = pattern_byte(at);
+    for (; at < end && (at & 7) != 0; at++) *(unsigned char *)at = vmarena_fence_byte(at);
     for (; end - at >= 8; at += 8) *(uint64_t *)at = pattern(at);
-    for (; at < end; at++) *(unsigned char *)at = pattern_byte(at);
+    for (; at < end; at++) *(unsigned char *)at = vmarena_fence_byte(at);
 }
 
 uintptr_t vmarena_fence_check(uintptr_t start, uintptr_t end) {
     uintptr_t at = start;
     for (; at < end && (at & 7) != 0; at++)
-        if (*(const unsigned char *)at != pattern_byte(at)) return at;
+        if (*(const unsigned char *)at != vmarena_fence_byte(at)) return at;
     for (; end - at >= 8 && *(const uint64_t *)at == pattern(at); at += 8) {}
     for (; at < end; at++)
-        if (*(const unsigned char *)at != pattern_byte(at)) return at;
+        if (*(const unsigned char *)at != vmarena_fence_byte(at)) return at;
     return end;
 }
 

@@ -35,6 +35,9 @@ void vmarena_fence_fill(uintptr_t start, uintptr_t end);
 /* The first byte in [start, end) that no longer holds the pattern, or end. Signal-safe. */
 uintptr_t vmarena_fence_check(uintptr_t start, uintptr_t end);
 
+/* The pattern's byte at address. Signal-safe. */
+unsigned char vmarena_fence_byte(uintptr_t address);
+
 /* The signed distance from [start, start + size) to address: +1 is the first byte past the end, -1 the last before the
  * start, 0 inside. Signal-safe. */
 ptrdiff_t vmarena_fence_distance(uintptr_t start, size_t size, uintptr_t address);
