@@ -19,6 +19,7 @@
 
 #include "vmarena/arena.h"
 #include "vmarena/fault.h"
+#include "vmarena/inspect.h"
 #include "vmarena/page.h"
 
 /* ---- memory (prim/memory.c) --------------------------------------------------------------------------------------- */
@@ -96,8 +97,8 @@ int vmarena_prim_sync(void *address, size_t size);                   /* msync(2)
 /* Bytes resident and, of these, on huge pages. -EOPNOTSUPP: the system does not tell. */
 int vmarena_prim_residency(const void *address, size_t size, size_t *resident, size_t *huge);
 
-/* Whether memory that is merely reserved counts against a limit of this process: strict overcommit or a finite
- * RLIMIT_DATA or RLIMIT_AS. */
+/* Whether memory that is merely reserved, but accessible, costs this process: strict overcommit, a finite RLIMIT_DATA or
+ * RLIMIT_AS, or mlockall(2) for all that is mapped. */
 bool vmarena_prim_strict_commit(size_t size);
 
 /* Map entries the process has and may have; limit 0: not known. */
@@ -127,6 +128,29 @@ int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_
 
 /* The path of an open file, cut to size; "" where the system does not tell. */
 void vmarena_prim_file_name(int fd, char *name, size_t size);
+
+/* ---- looking at processes (prim/inspect.c) ----------------------------------------------------------------------------- */
+
+/* As the public functions in inspect.h, whose errors they give; owners are not looked up. */
+bool vmarena_prim_is_self(pid_t pid);
+int vmarena_prim_maps(pid_t pid, vmarena_maps_fn *function, void *arg);
+int vmarena_prim_maps_by_query(pid_t pid, vmarena_maps_fn *function, void *arg); /* the same by PROCMAP_QUERY */
+int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size);
+int vmarena_prim_frame(const void *address, uint64_t *frame);
+int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out); /* adds to *out */
+int vmarena_prim_fault_counts(bool thread, uint64_t *minor, uint64_t *major);
+int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major);
+
+struct vmarena_prim_pages_wish {
+    uint64_t start, end; /* whole pages */
+    unsigned wanted;     /* not 0 */
+    unsigned *known;
+};
+int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg);
+
+/* A descriptor, or a negative errno. */
+int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags);
+int vmarena_prim_counter_read(int fd, uint64_t *value);
 
 /* ---- capabilities (prim/caps.c) -------------------------------------------------------------------------------------- */
 
