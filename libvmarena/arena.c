@@ -15,8 +15,9 @@
 #define DEFAULT_STEP ((size_t)64 << 10)
 #define DEFAULT_FENCED_STEP ((size_t)2 << 20) /* guards are installed a step at a time: 20-30 ns a page in bulk */
 #define LARGEST_ALIGN ((size_t)1 << (sizeof(size_t) * 8 - 2))
-#define ALL_FLAGS \
-    (VMARENA_LOCK | VMARENA_DONT_DUMP | VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK | VMARENA_PREFAULT | VMARENA_ALLOW_EXEC)
+#define ALL_FLAGS                                                                                                      \
+    (VMARENA_LOCK | VMARENA_DONT_DUMP | VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK | VMARENA_PREFAULT |                  \
+     VMARENA_ALLOW_EXEC)
 #define ALL_PROTS (VMARENA_READ | VMARENA_WRITE | VMARENA_EXEC)
 
 static struct vmarena_pool arenas = VMARENA_POOL(struct vmarena_arena);
@@ -29,13 +30,16 @@ struct vmarena_arena *vmarena_arena_of(const struct vmarena *handle) {
     return NULL;
 }
 
-static size_t round_up(size_t size, size_t unit) { return size > SIZE_MAX - (unit - 1) ? 0 : (size + unit - 1) / unit * unit; }
+static size_t round_up(size_t size, size_t unit) {
+    return size > SIZE_MAX - (unit - 1) ? 0 : (size + unit - 1) / unit * unit;
+}
 
 /* ---- ready memory ------------------------------------------------------------------------------------------------ */
 
 /* For ASan and Valgrind: forbidden until handed out. In a fenced arena the MMU sees to it, and its fault is wanted. */
 static void forbid(const struct vmarena_arena *arena, uintptr_t start, uintptr_t end) {
-    if (arena->annotated && !vmarena_arena_is_fenced(arena) && start < end) vmarena_prim_forbid((const void *)start, end - start);
+    if (arena->annotated && !vmarena_arena_is_fenced(arena) && start < end)
+        vmarena_prim_forbid((const void *)start, end - start);
 }
 
 /* Before the library itself writes to the arena: a fault of its own would be nobody's. */
@@ -64,7 +68,8 @@ static int prepare(struct vmarena_arena *arena, char *start, size_t size) {
     int error = 0;
     if (arena->options.flags & VMARENA_LOCK) {
         error = vmarena_prim_lock(start, size);
-        if (error != 0) return vmarena_fail(error, "mlock of %zu bytes: beyond RLIMIT_MEMLOCK, or memory is short", size);
+        if (error != 0)
+            return vmarena_fail(error, "mlock of %zu bytes: beyond RLIMIT_MEMLOCK, or memory is short", size);
     }
     if ((arena->options.flags & VMARENA_PREFAULT) && !vmarena_arena_is_fenced(arena)) {
         error = populate(arena, start, size);
@@ -120,7 +125,7 @@ static int check_options(const struct vmarena_options *options) {
     if ((options->flags & VMARENA_DONT_FORK) && (options->flags & VMARENA_WIPE_ON_FORK))
         return vmarena_fail(-EINVAL, "vmarena_create: VMARENA_DONT_FORK and VMARENA_WIPE_ON_FORK exclude each other");
     if (options->fence != VMARENA_FENCE_OFF && options->huge > VMARENA_HUGE_NEVER)
-        return vmarena_fail(-EINVAL, "vmarena_create: a fenced arena cannot have huge pages, as each guard is one page");
+        return vmarena_fail(-EINVAL, "vmarena_create: a fenced arena cannot have huge pages: each guard is one page");
     return 0;
 }
 
@@ -138,6 +143,19 @@ static int choose_guards(struct vmarena_options *options) {
     return 0;
 }
 
+/*
+ * Whether markers work in this very arena: they do not if mlockall(2) has locked it. The marker tried stays where it
+ * is, since all of a fenced arena is covered before it is used.
+ */
+static int confirm_guards(struct vmarena_arena *arena, bool asked) {
+    if (arena->options.fence == VMARENA_FENCE_OFF || arena->options.guard_kind != VMARENA_GUARD_MARKER) return 0;
+    if (vmarena_prim_guard_install(arena->region.base, vmarena_prim_page_size()) == 0) return 0;
+    if (asked)
+        return vmarena_fail(-EOPNOTSUPP, "vmarena_create: guard markers do not work in this memory (is it locked?)");
+    arena->options.guard_kind = VMARENA_GUARD_PROTECT;
+    return 0;
+}
+
 static void choose_commit(struct vmarena_options *options) {
     /* A fenced arena stays inaccessible but for what it has handed out. */
     if (options->fence != VMARENA_FENCE_OFF) options->commit_policy = VMARENA_COMMIT_PROTECT;
@@ -152,12 +170,14 @@ static int reserve(struct vmarena_arena *arena, size_t align, bool by_default) {
     struct vmarena_region_plan plan = {.align = align, .policy = arena->options.commit_policy};
     plan.guard = arena->options.guard == 0 ? page : round_up(arena->options.guard, page);
     size_t size = round_up(arena->options.reserve, align > page ? align : page);
-    if (plan.guard == 0 || size == 0) return vmarena_fail(-ENOMEM, "vmarena_create: the sizes exceed the address space");
+    if (plan.guard == 0 || size == 0)
+        return vmarena_fail(-ENOMEM, "vmarena_create: the sizes exceed the address space");
     arena->options.guard = plan.guard;
     for (;; size = round_up(size / 2, align)) {
         plan.size = size;
         int error = vmarena_region_reserve(&arena->region, &plan);
-        if (error != -ENOMEM || !by_default || size <= LEAST_RESERVE) return error;
+        /* EAGAIN: under mlockall(2) more than RLIMIT_MEMLOCK */
+        if ((error != -ENOMEM && error != -EAGAIN) || !by_default || size <= LEAST_RESERVE) return error;
     }
 }
 
@@ -264,11 +284,14 @@ static int build(struct vmarena_arena *arena, const char *name) {
     bool by_default = arena->options.reserve == 0;
     if (by_default)
         arena->options.reserve = DEFAULT_RESERVE > SIZE_MAX / 16 ? (size_t)256 << 20 : (size_t)DEFAULT_RESERVE;
+    bool markers_asked = arena->options.guard_kind == VMARENA_GUARD_MARKER;
     int error = choose_guards(&arena->options);
     if (error != 0) return error;
     choose_commit(&arena->options);
     arena->page = vmarena_prim_page_size();
     arena->region.owner = arena;
+    arena->region.kind = VMARENA_OWNER_ARENA;
+    if (vmarena_arena_is_fenced(arena)) arena->region.objects = &arena->objects.live;
     arena->region.explain = vmarena_arena_is_fenced(arena) ? vmarena_fenced_explain : explain_bump;
     size_t align = wished_align(&arena->options);
     error = reserve(arena, align, by_default);
@@ -280,6 +303,7 @@ static int build(struct vmarena_arena *arena, const char *name) {
     choose_step(arena, align);
     set_name(arena, name);
     if (error == 0) error = set_flags(arena);
+    if (error == 0) error = confirm_guards(arena, markers_asked);
     if (error == 0 && arena->step == 0) error = vmarena_arena_make_ready(arena, arena->ready + arena->region.size);
     if (error == 0 && vmarena_arena_is_fenced(arena)) error = vmarena_fenced_open(arena);
     if (error != 0) vmarena_region_release(&arena->region);
@@ -327,8 +351,8 @@ int vmarena_create(struct vmarena **out, const struct vmarena_options *options) 
 void vmarena_destroy(struct vmarena *handle) {
     struct vmarena_arena *arena = (struct vmarena_arena *)(void *)handle;
     if (arena == NULL || arena->id == 0) return;
-    uintptr_t base = (uintptr_t)arena->region.base;
-    if (arena->annotated) vmarena_prim_defined(arena->region.base, arena->ready - base); /* for the next mapping there */
+    size_t ready = arena->ready - (uintptr_t)arena->region.base;
+    if (arena->annotated) vmarena_prim_defined(arena->region.base, ready); /* for the next mapping there */
     if (vmarena_arena_is_fenced(arena)) vmarena_fenced_close(arena);
     vmarena_region_release(&arena->region);
     give_record(arena);
@@ -344,7 +368,8 @@ static int check_request(const struct vmarena_arena *arena, size_t size, size_t 
     if (align == 0 || (align & (align - 1)) != 0)
         return vmarena_fail(-EINVAL, "the alignment %zu is no power of two", align);
     if (align > LARGEST_ALIGN || align > round_up(arena->region.size, arena->page))
-        return vmarena_fail(-EINVAL, "the alignment %zu is larger than the arena of %zu bytes", align, arena->region.size);
+        return vmarena_fail(-EINVAL, "the alignment %zu is larger than the arena of %zu bytes", align,
+                            arena->region.size);
     return 0;
 }
 
@@ -354,8 +379,8 @@ static void *bump(struct vmarena_arena *arena, size_t size, size_t align) {
     if (arena->annotated && end != (uintptr_t)region->base && last - end >= RED_ZONE) end += RED_ZONE;
     uintptr_t start = (end + align - 1) & ~(uintptr_t)(align - 1);
     if (start < end || start > last || size > last - start) {
-        (void)vmarena_fail(-ENOSPC, "the arena is full: %zu of %zu bytes used, %zu asked for", end - (uintptr_t)region->base,
-                           region->size, size);
+        (void)vmarena_fail(-ENOSPC, "the arena is full: %zu of %zu bytes used, %zu asked for",
+                           end - (uintptr_t)region->base, region->size, size);
         return NULL;
     }
     if (vmarena_arena_make_ready(arena, start + size) != 0) return NULL;
@@ -388,7 +413,7 @@ void *vmarena_alloc_zeroed(struct vmarena *handle, size_t size, size_t align) {
     char *object = vmarena_alloc(handle, size, align);
     if (object == NULL) return NULL;
     uintptr_t start = (uintptr_t)object;
-    if (vmarena_arena_is_fenced(arena)) return object; /* its pages are always fresh */
+    if (vmarena_arena_is_fenced(arena)) return arena->objects.keeps ? memset(object, 0, size) : object;
     if (arena->annotated) vmarena_prim_defined(object, size);
     if (start < arena->dirty) memset(object, 0, arena->dirty - start < size ? arena->dirty - start : size);
     return object;
@@ -454,8 +479,8 @@ struct vmarena_mark vmarena_mark(const struct vmarena *handle) {
 }
 
 /*
- * Keeps the rewinds that can make a mark stale: one that went lower makes those before it, which went less low, needless.
- * So floors rise from entry to entry; the oldest is forgotten where there are too many.
+ * Keeps the rewinds that can make a mark stale: one that went lower makes those before it, which went less low,
+ * needless. So floors rise from entry to entry; the oldest is forgotten where there are too many.
  */
 static void remember_rewind(struct vmarena_arena *arena, uintptr_t floor) {
     unsigned count = arena->rewound_count;
@@ -533,17 +558,18 @@ int vmarena_reset(struct vmarena *handle, size_t keep_bytes) {
 int vmarena_check(const struct vmarena *handle) {
     const struct vmarena_arena *arena = vmarena_arena_of(handle);
     if (arena == NULL) return -EBADF;
-    return vmarena_arena_is_fenced(arena) ? vmarena_fenced_check(arena, 0) : 0;
+    return vmarena_arena_is_fenced(arena) ? vmarena_fenced_check(arena) : 0;
 }
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 static int check_pages(const struct vmarena_arena *arena, const void *start, size_t length, const char *call) {
     if ((uintptr_t)start % arena->page != 0)
-        return vmarena_fail(-EINVAL, "%s: the start %p is not a multiple of the page size, %zu", call, start, arena->page);
-    if (length == 0 || length % arena->page != 0)
-        return vmarena_fail(-EINVAL, "%s: the length %zu is not a positive multiple of the page size, %zu", call, length,
+        return vmarena_fail(-EINVAL, "%s: the start %p is not a multiple of the page size, %zu", call, start,
                             arena->page);
+    if (length == 0 || length % arena->page != 0)
+        return vmarena_fail(-EINVAL, "%s: the length %zu is not a positive multiple of the page size, %zu", call,
+                            length, arena->page);
     if (!vmarena_region_holds(&arena->region, start, length))
         return vmarena_fail(-EINVAL, "%s: the range of %zu bytes at %p leaves the arena", call, length, start);
     return 0;
@@ -574,8 +600,7 @@ static int check_prot(const struct vmarena_arena *arena, unsigned prot) {
 static int protect_all(struct vmarena_arena *arena, unsigned prot) {
     int error = check_prot(arena, prot);
     if (error != 0) return error;
-    if (vmarena_arena_is_fenced(arena) && arena->options.guard_kind == VMARENA_GUARD_PROTECT)
-        return vmarena_fenced_protect(arena, prot);
+    if (vmarena_arena_is_fenced(arena)) return vmarena_fenced_protect(arena, prot);
     return vmarena_region_protect(&arena->region, prot);
 }
 
@@ -625,7 +650,8 @@ int vmarena_prefault(struct vmarena *handle, size_t bytes) {
     if (vmarena_arena_is_fenced(arena))
         return vmarena_fail(-EOPNOTSUPP, "vmarena_prefault: a fenced arena's pages come with each object");
     uintptr_t end = vmarena_arena_end(arena), last = (uintptr_t)arena->region.base + arena->region.size;
-    if (bytes > last - end) return vmarena_fail(-ENOSPC, "vmarena_prefault: %zu bytes are left of %zu", last - end, bytes);
+    if (bytes > last - end)
+        return vmarena_fail(-ENOSPC, "vmarena_prefault: %zu bytes are left of %zu", last - end, arena->region.size);
     if (bytes == 0) return 0;
     int error = check_writable(arena);
     if (error == 0) error = vmarena_arena_make_ready(arena, end + bytes);

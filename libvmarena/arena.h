@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files behind vmarena/arena.h share: arena.c (life and memory), fenced.c (objects with guards of their own). */
+/* What the files behind vmarena/arena.h share: arena.c (life, memory), fenced.c (objects with guards of their own). */
 #ifndef VMARENA_INTERNAL_ARENA_H
 #define VMARENA_INTERNAL_ARENA_H
 
@@ -22,7 +22,11 @@ struct vmarena_rewound {
 /* An object of a fenced arena. Its pages are those that it touches, as fence.h draws them. */
 struct vmarena_object {
     uintptr_t start;
-    size_t size; /* as asked for; the top bit: retired, fenced off while objects after it live on (vmarena_resize) */
+    size_t size;         /* as asked for */
+    unsigned char align; /* as asked for: the power of two */
+    bool retired;        /* fenced off while objects after it live on (vmarena_resize) */
+    bool unreadable;     /* vmarena_protect_range has taken that away, in part at least */
+    bool unwritable;
 };
 
 /* The side tables of a fenced arena. */
@@ -31,7 +35,8 @@ struct vmarena_objects {
     struct vmarena_table all;     /* struct vmarena_object, in the order of addresses */
     size_t count;                 /* in use; entries above tell of objects taken back */
     size_t live;                  /* of these, not retired */
-    bool ranges;                  /* vmarena_protect_range was used */
+    bool ranges;                  /* vmarena_protect_range was used since the last vmarena_protect */
+    bool keeps;                   /* memory that was taken back could not be given to the system: it is not zero */
 };
 
 struct vmarena_arena {
@@ -82,10 +87,10 @@ void *vmarena_fenced_resize(struct vmarena_arena *arena, void *object, size_t ol
 /* Fences off all from the end-th object and byte on. 0, an error with nothing changed, or -EILSEQ with all done. */
 int vmarena_fenced_rewind(struct vmarena_arena *arena, uintptr_t end, size_t objects);
 
-/* The slack of the objects from first on: 0 or -EILSEQ, explained. */
-int vmarena_fenced_check(const struct vmarena_arena *arena, size_t first);
+/* The slack of all objects: 0, -EILSEQ or -EACCES, explained. */
+int vmarena_fenced_check(const struct vmarena_arena *arena);
 
-/* With guards by mprotect: changes each object's pages alone. */
+/* One call with markers; with guards by mprotect one for each object's pages. */
 int vmarena_fenced_protect(struct vmarena_arena *arena, unsigned prot);
 
 /* start and length are whole pages in the arena. */

@@ -11,8 +11,6 @@
 #include "fence.h"
 #include "prim.h"
 
-#define RETIRED (~(SIZE_MAX >> 1))
-
 /* ---- side tables ------------------------------------------------------------------------------------------------- */
 
 static int table_open(struct vmarena_table *table, size_t size) {
@@ -29,9 +27,7 @@ static struct vmarena_object *object_at(const struct vmarena_arena *arena, size_
     return (struct vmarena_object *)(void *)arena->objects.all.base + index;
 }
 
-static bool is_live(const struct vmarena_object *object) { return (object->size & RETIRED) == 0; }
-static size_t size_of(const struct vmarena_object *object) { return object->size & ~RETIRED; }
-static uintptr_t end_of(const struct vmarena_object *object) { return object->start + size_of(object); }
+static uintptr_t end_of(const struct vmarena_object *object) { return object->start + object->size; }
 
 static uintptr_t pages_start(const struct vmarena_object *object) {
     return object->start & ~(uintptr_t)(vmarena_prim_page_size() - 1);
@@ -101,14 +97,16 @@ static int cover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
     error = vmarena_prim_protect((void *)start, size, VMARENA_NONE);
     if (error != 0) return vmarena_fail_call(error, "mprotect", size);
     if (arena->options.flags & VMARENA_LOCK) (void)vmarena_prim_unlock((void *)start, size);
-    (void)vmarena_prim_discard((void *)start, size); /* inaccessible already: only the memory would be kept */
+    /* Locked by mlockall(2), it cannot be given back. It is inaccessible all the same. */
+    if (vmarena_prim_discard((void *)start, size) != 0) arena->objects.keeps = true;
     return 0;
 }
 
 static int uncover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
     int error = by_markers(arena) ? vmarena_prim_guard_remove((void *)start, size)
                                   : vmarena_prim_protect((void *)start, size, arena->region.prot);
-    if (error != 0) return vmarena_fail_call(error, by_markers(arena) ? "madvise(MADV_GUARD_REMOVE)" : "mprotect", size);
+    if (error != 0)
+        return vmarena_fail_call(error, by_markers(arena) ? "madvise(MADV_GUARD_REMOVE)" : "mprotect", size);
     if (arena->options.flags & VMARENA_LOCK) error = vmarena_prim_lock((void *)start, size);
     if (error != 0) {
         (void)cover(arena, start, size);
@@ -134,9 +132,9 @@ static uintptr_t check_slack(const struct vmarena_object *object) {
 }
 
 static int report_slack(const struct vmarena_arena *arena, const struct vmarena_object *object, uintptr_t bad) {
-    ptrdiff_t distance = vmarena_fence_distance(object->start, size_of(object), bad);
+    ptrdiff_t distance = vmarena_fence_distance(object->start, object->size, bad);
     return vmarena_fail(-EILSEQ, "slack overwritten: byte %+td of the %zu-byte object at %p in \"%s\" holds 0x%02x",
-                        distance, size_of(object), (void *)object->start, arena->region.name,
+                        distance, object->size, (void *)object->start, arena->region.name,
                         *(const unsigned char *)bad);
 }
 
@@ -145,15 +143,27 @@ static int check_readable(const struct vmarena_arena *arena) {
     return vmarena_fail(-EACCES, "the arena is not readable, so that its slack cannot be checked");
 }
 
-int vmarena_fenced_check(const struct vmarena_arena *arena, size_t first) {
-    int error = check_readable(arena);
-    if (error != 0) return error;
+/* The slack of the objects from first on, which is readable. */
+static int check_from(const struct vmarena_arena *arena, size_t first) {
     for (size_t i = first; i < arena->objects.count; i++) {
         const struct vmarena_object *object = object_at(arena, i);
-        uintptr_t bad = is_live(object) ? check_slack(object) : 0;
+        uintptr_t bad = object->retired || object->unreadable ? 0 : check_slack(object);
         if (bad != 0) return report_slack(arena, object, bad);
     }
     return 0;
+}
+
+int vmarena_fenced_check(const struct vmarena_arena *arena) {
+    int error = check_readable(arena);
+    if (error == 0) error = check_from(arena, 0);
+    for (size_t i = 0; i < arena->objects.count && error == 0 && arena->objects.ranges; i++) {
+        const struct vmarena_object *object = object_at(arena, i);
+        size_t pages = pages_end(object) - pages_start(object);
+        if (object->retired || !object->unreadable || pages == object->size) continue;
+        error = vmarena_fail(-EACCES, "the %zu-byte object at %p was made unreadable: its slack cannot be checked",
+                             object->size, (void *)object->start);
+    }
+    return error;
 }
 
 /* Where the next object goes: from the end of the used part to the end of its own guard. */
@@ -182,11 +192,12 @@ static int reach_tables(struct vmarena_arena *arena, uintptr_t end) {
     return table_reach(&objects->all, (objects->count + 1) * sizeof(struct vmarena_object));
 }
 
-static struct vmarena_object *enter(struct vmarena_arena *arena, const struct slot *slot, size_t size) {
+static struct vmarena_object *enter(struct vmarena_arena *arena, const struct slot *slot, size_t size, size_t align) {
     struct vmarena_objects *objects = &arena->objects;
     uint32_t *by_page = (uint32_t *)(void *)objects->by_page.base;
     struct vmarena_object *object = object_at(arena, objects->count);
-    *object = (struct vmarena_object){slot->pages + slot->place.offset, size};
+    *object = (struct vmarena_object){
+        .start = slot->pages + slot->place.offset, .size = size, .align = (unsigned char)__builtin_ctzl(align)};
     objects->count++;
     objects->live++;
     size_t last = page_index(arena, slot->end);
@@ -203,17 +214,23 @@ void *vmarena_fenced_alloc(struct vmarena_arena *arena, size_t size, size_t alig
     if (find_slot(arena, &slot, size, align) != 0 || reach(arena, slot.end) != 0 ||
         reach_tables(arena, slot.end) != 0 || uncover(arena, slot.pages, slot.place.pages) != 0)
         return NULL;
-    struct vmarena_object *object = enter(arena, &slot, size);
+    struct vmarena_object *object = enter(arena, &slot, size, align);
     fill_slack(object);
     if (slot.end > arena->ready) arena->ready = slot.end;
     vmarena_arena_set_end(arena, slot.end);
     return (void *)object->start;
 }
 
+/* The live object whose page or guard this is, or NULL. */
+static struct vmarena_object *object_on(const struct vmarena_arena *arena, uintptr_t address) {
+    size_t owner = page_owner(arena, address);
+    struct vmarena_object *object = owner != 0 && owner <= arena->objects.count ? object_at(arena, owner - 1) : NULL;
+    return object != NULL && !object->retired ? object : NULL;
+}
+
 static struct vmarena_object *find_object(const struct vmarena_arena *arena, const void *start, size_t size) {
     if (vmarena_region_holds(&arena->region, start, size)) {
-        size_t owner = page_owner(arena, (uintptr_t)start);
-        struct vmarena_object *object = owner != 0 && owner <= arena->objects.count ? object_at(arena, owner - 1) : NULL;
+        struct vmarena_object *object = object_on(arena, (uintptr_t)start);
         if (object != NULL && object->start == (uintptr_t)start && object->size == size) return object;
     }
     (void)vmarena_fail(-EINVAL, "no live object of %zu bytes at %p in this arena", size, start);
@@ -221,66 +238,105 @@ static struct vmarena_object *find_object(const struct vmarena_arena *arena, con
 }
 
 static bool fits_in_place(const struct vmarena_arena *arena, const struct vmarena_object *object, size_t size) {
+    struct vmarena_object resized = {.start = object->start, .size = size};
     return arena->options.fence == VMARENA_FENCE_START && size <= pages_end(object) - object->start &&
-           pages_end(&(struct vmarena_object){object->start, size}) == pages_end(object);
+           pages_end(&resized) == pages_end(object);
+}
+
+/* Whether the library may read the object and write to its slack. */
+static int check_resizable(const struct vmarena_arena *arena, const struct vmarena_object *object) {
+    int error = check_readable(arena);
+    if (error != 0) return error;
+    if (object->unreadable || object->unwritable)
+        return vmarena_fail(-EACCES, "the %zu-byte object at %p was protected: it cannot be resized", object->size,
+                            (void *)object->start);
+    uintptr_t bad = check_slack(object);
+    return bad != 0 ? report_slack(arena, object, bad) : 0;
+}
+
+/* Fences off an object that has moved. Should that fail, it simply stays as it was until it is rewound. */
+static void retire(struct vmarena_arena *arena, struct vmarena_object *object) {
+    if (cover(arena, pages_start(object), pages_end(object) - pages_start(object)) != 0) return;
+    object->retired = true;
+    arena->objects.live--;
 }
 
 void *vmarena_fenced_resize(struct vmarena_arena *arena, void *start, size_t old_size, size_t new_size) {
     struct vmarena_object *object = find_object(arena, start, old_size);
-    if (object == NULL || check_readable(arena) != 0) return NULL;
-    uintptr_t bad = check_slack(object);
-    if (bad != 0) {
-        (void)report_slack(arena, object, bad);
-        return NULL;
-    }
+    if (object == NULL || check_resizable(arena, object) != 0) return NULL;
     if (fits_in_place(arena, object, new_size) && (arena->region.prot & VMARENA_WRITE)) {
         object->size = new_size;
         fill_slack(object);
         return start;
     }
-    size_t natural = (size_t)((uintptr_t)start & (0 - (uintptr_t)start));
-    void *moved = vmarena_fenced_alloc(arena, new_size, natural < 16 ? natural : 16);
+    void *moved = vmarena_fenced_alloc(arena, new_size, (size_t)1 << object->align);
     if (moved == NULL) return NULL;
     memcpy(moved, start, old_size < new_size ? old_size : new_size);
-    /* Should covering fail, the old object simply stays as it was until it is rewound. */
-    if (cover(arena, pages_start(object), pages_end(object) - pages_start(object)) == 0) {
-        object->size |= RETIRED;
-        arena->objects.live--;
-    }
+    retire(arena, object);
     return moved;
 }
 
-/* Ranges that were protected apart must not outlive the objects they belonged to. */
-static int restore_ranges(struct vmarena_arena *arena, uintptr_t start, size_t size) {
-    if (!arena->objects.ranges || !by_markers(arena) || size == 0) return 0;
-    int error = vmarena_prim_protect((void *)start, size, arena->region.prot);
-    return error == 0 ? 0 : vmarena_fail_call(error, "mprotect", size);
+static int protect_object(const struct vmarena_arena *arena, size_t index, unsigned prot) {
+    const struct vmarena_object *object = object_at(arena, index);
+    if (object->retired) return 0;
+    return vmarena_prim_protect((void *)pages_start(object), pages_end(object) - pages_start(object), prot);
+}
+
+/* ---- taking back ------------------------------------------------------------------------------------------------- */
+
+/* Gives all that lies from the end-th byte and the first-th object on one protection. */
+static int protect_from(struct vmarena_arena *arena, uintptr_t end, size_t first, unsigned prot) {
+    int error = 0;
+    if (by_markers(arena)) return vmarena_prim_protect((void *)end, vmarena_arena_end(arena) - end, prot);
+    for (size_t i = first; i < arena->objects.count && error == 0; i++) error = protect_object(arena, i, prot);
+    return error;
+}
+
+/* Slack must be readable to be checked, and what was protected apart must not outlive the objects it belonged to. */
+static int open_up(struct vmarena_arena *arena, uintptr_t end, size_t first) {
+    unsigned prot = arena->region.prot;
+    if ((prot & VMARENA_READ) && !arena->objects.ranges) return 0;
+    int error = protect_from(arena, end, first, prot | VMARENA_READ);
+    if (error != 0) {
+        (void)protect_from(arena, end, first, prot);
+        return vmarena_fail_call(error, "mprotect", vmarena_arena_end(arena) - end);
+    }
+    for (size_t i = first; i < arena->objects.count; i++) {
+        struct vmarena_object *object = object_at(arena, i);
+        object->unreadable = object->unwritable = false;
+    }
+    return 0;
 }
 
 int vmarena_fenced_rewind(struct vmarena_arena *arena, uintptr_t end, size_t count) {
     struct vmarena_objects *objects = &arena->objects;
     size_t size = vmarena_arena_end(arena) - end;
     if (size == 0) return 0;
-    int error = restore_ranges(arena, end, size), found;
+    int error = open_up(arena, end, count);
     if (error != 0) return error;
-    found = vmarena_fenced_check(arena, count);
-    if (found == -EACCES) return found;
+    int found = check_from(arena, count);
     error = cover(arena, end, size);
+    /* Under markers it lies as the whole arena does; by mprotect cover() has made it inaccessible. */
+    if ((arena->region.prot & VMARENA_READ) == 0 && (by_markers(arena) || error != 0))
+        (void)protect_from(arena, end, count, arena->region.prot);
     if (error != 0) return error;
-    for (size_t i = count; i < objects->count; i++) objects->live -= is_live(object_at(arena, i));
+    for (size_t i = count; i < objects->count; i++) objects->live -= !object_at(arena, i)->retired;
     objects->count = count;
     return found;
 }
 
 /* ---- protection -------------------------------------------------------------------------------------------------- */
 
-static int protect_object(const struct vmarena_arena *arena, size_t index, unsigned prot) {
-    const struct vmarena_object *object = object_at(arena, index);
-    if (!is_live(object)) return 0;
-    return vmarena_prim_protect((void *)pages_start(object), pages_end(object) - pages_start(object), prot);
+/* What ranges had been protected apart is as the whole arena again. */
+static void forget_ranges(struct vmarena_arena *arena) {
+    for (size_t i = 0; i < arena->objects.count && arena->objects.ranges; i++) {
+        struct vmarena_object *object = object_at(arena, i);
+        object->unreadable = object->unwritable = false;
+    }
+    arena->objects.ranges = false;
 }
 
-int vmarena_fenced_protect(struct vmarena_arena *arena, unsigned prot) {
+static int protect_each(struct vmarena_arena *arena, unsigned prot) {
     for (size_t i = 0; i < arena->objects.count; i++) {
         int error = protect_object(arena, i, prot);
         if (error == 0) continue;
@@ -291,13 +347,21 @@ int vmarena_fenced_protect(struct vmarena_arena *arena, unsigned prot) {
     return 0;
 }
 
+int vmarena_fenced_protect(struct vmarena_arena *arena, unsigned prot) {
+    int error = by_markers(arena) ? vmarena_region_protect(&arena->region, prot) : protect_each(arena, prot);
+    if (error == 0) forget_ranges(arena);
+    return error;
+}
+
 int vmarena_fenced_protect_range(struct vmarena_arena *arena, uintptr_t start, size_t length, unsigned prot) {
-    size_t owner = page_owner(arena, start);
-    const struct vmarena_object *object = owner != 0 && owner <= arena->objects.count ? object_at(arena, owner - 1) : NULL;
-    if (object == NULL || !is_live(object) || start < pages_start(object) || start + length > pages_end(object))
+    struct vmarena_object *object = object_on(arena, start);
+    if (object == NULL || start < pages_start(object) || start + length > pages_end(object))
         return vmarena_fail(-EINVAL, "vmarena_protect_range: in a fenced arena the range lies in one object's pages");
     int error = vmarena_prim_protect((void *)start, length, prot);
     if (error != 0) return vmarena_fail_call(error, "mprotect", length);
+    bool whole = length == pages_end(object) - pages_start(object);
+    object->unreadable = (prot & VMARENA_READ) == 0 || (object->unreadable && !whole);
+    object->unwritable = (prot & VMARENA_WRITE) == 0 || (object->unwritable && !whole);
     arena->objects.ranges = true;
     return 0;
 }
@@ -305,7 +369,7 @@ int vmarena_fenced_protect_range(struct vmarena_arena *arena, uintptr_t start, s
 /* ---- faults: signal-safe ----------------------------------------------------------------------------------------- */
 
 static size_t apart(const struct vmarena_object *object, uintptr_t address) {
-    return vmarena_fence_apart(object->start, size_of(object), address);
+    return vmarena_fence_apart(object->start, object->size, address);
 }
 
 /* A guard lies between two objects: the nearer edge is the one that was missed. */
@@ -313,7 +377,7 @@ static const struct vmarena_object *nearer(const struct vmarena_arena *arena, si
     const struct vmarena_object *object = object_at(arena, index), *other = object;
     if (address >= end_of(object) && index + 1 < arena->objects.count) other = object_at(arena, index + 1);
     else if (address < object->start && index > 0) other = object_at(arena, index - 1);
-    return is_live(other) && apart(other, address) < apart(object, address) ? other : object;
+    return !other->retired && apart(other, address) < apart(object, address) ? other : object;
 }
 
 /* In pages that were handed out once and taken back. */
@@ -324,12 +388,12 @@ static void explain_ghost(const struct vmarena_arena *arena, struct vmarena_faul
     const struct vmarena_object *ghost = object_at(arena, owner - 1);
     /* A newer object may have taken its entry, for pages elsewhere. */
     if (address >= pages_start(ghost) && address < pages_end(ghost) + arena->region.guard)
-        vmarena_fence_name(fault, ghost->start, size_of(ghost));
+        vmarena_fence_name(fault, ghost->start, ghost->size);
 }
 
 static void explain_object(const struct vmarena_arena *arena, struct vmarena_fault *fault, size_t index) {
     const struct vmarena_object *object = nearer(arena, index, (uintptr_t)fault->address);
-    vmarena_fence_explain(fault, object->start, size_of(object), is_live(object));
+    vmarena_fence_explain(fault, object->start, object->size, !object->retired);
 }
 
 void vmarena_fenced_explain(const struct vmarena_region *region, struct vmarena_fault *fault) {

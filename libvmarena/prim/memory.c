@@ -252,6 +252,17 @@ size_t vmarena_prim_huge_page_size(void) {
     return size;
 }
 
+/* mlockall(2) with MCL_FUTURE: mapped writable, all of a reservation would be brought in at once. Locked memory tells
+ * itself by refusing to be given back. */
+static bool locks_future(void) {
+    void *page = NULL;
+    size_t size = vmarena_prim_page_size();
+    if (vmarena_prim_map(&page, size, size, VMARENA_NONE, false) != 0) return false;
+    bool locked = madvise(page, size, MADV_DONTNEED) != 0 && errno == EINVAL;
+    munmap(page, size);
+    return locked;
+}
+
 bool vmarena_prim_strict_commit(size_t size) {
     struct rlimit data = {.rlim_cur = RLIM_INFINITY}, space = data;
     (void)size;
@@ -259,7 +270,7 @@ bool vmarena_prim_strict_commit(size_t size) {
     if (vmarena_prim_read_number("/proc/sys/vm/overcommit_memory") == 2) return true;
     (void)getrlimit(RLIMIT_DATA, &data);
     (void)getrlimit(RLIMIT_AS, &space);
-    return data.rlim_cur != RLIM_INFINITY || space.rlim_cur != RLIM_INFINITY;
+    return data.rlim_cur != RLIM_INFINITY || space.rlim_cur != RLIM_INFINITY || locks_future();
 }
 
 void vmarena_prim_map_entries(size_t *used, size_t *limit) {
