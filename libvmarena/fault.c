@@ -8,6 +8,7 @@
 #include "error.h"
 #include "fault.h"
 #include "prim.h"
+#include "prim/stack.h"
 #include "region.h"
 #include "registry.h"
 
@@ -188,9 +189,9 @@ int vmarena_fault_ready(void) {
 }
 
 /* Makes it the innermost, as seen by a handler at every instruction. */
-static inline void open_scope(struct vmarena_scope *scope, const void *claims) {
+static inline void open_scope(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     scope->claims = claims;
-    scope->stack = vmarena_prim_stack_here();
+    scope->stack = stack;
     scope->outer = thread.top;
     atomic_signal_fence(memory_order_release);
     thread.top = scope;
@@ -198,9 +199,10 @@ static inline void open_scope(struct vmarena_scope *scope, const void *claims) {
 
 static inline void close_scope(const struct vmarena_scope *scope) { thread.top = scope->outer; }
 
-__attribute__((noinline)) static int enter_first(struct vmarena_scope *scope, const void *claims) {
+/* Apart, so that the other way through enter() saves no registers. */
+__attribute__((noinline)) static int enter_first(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     int error = vmarena_fault_ready();
-    if (error == 0) open_scope(scope, claims);
+    if (error == 0) open_scope(scope, claims, stack);
     else {
         scope->fault = (struct vmarena_fault){.code = error};
         thread.last = &scope->fault;
@@ -208,19 +210,22 @@ __attribute__((noinline)) static int enter_first(struct vmarena_scope *scope, co
     return error;
 }
 
-/* What runs where nothing faults starts on a cache line of its own: it is short, and 0.5 ns of 5 hang on where it lies. */
-#define HOT __attribute__((aligned(64)))
-
-/* Not inlined: its frame lies below the caller's, which is where a landing may put its own. It saves no registers, since
- * all that is rare is elsewhere: 2 ns of vmarena_try's 7. */
-HOT __attribute__((noinline)) static int enter(struct vmarena_scope *scope, const void *claims) {
+/* stack: below the frame that the scope's landing is in, which is where the handler may put a frame. */
+static inline int enter(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     if (VMARENA_UNLIKELY(atomic_load_explicit(&state, memory_order_relaxed) == ABSENT || !thread.stack_ready))
-        return enter_first(scope, claims);
-    open_scope(scope, claims);
+        return enter_first(scope, claims, stack);
+    open_scope(scope, claims, stack);
     return 0;
 }
 
-int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims) { return enter(scope, claims); }
+/* What runs where nothing faults starts on a cache line of its own: it is short, and 0.5 ns of 5 hang on where it lies. */
+#define HOT __attribute__((aligned(64)))
+
+/* Not inlined, link-time optimisation or not: its own frame lies below the caller's. */
+HOT __attribute__((noinline)) int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims) {
+    return enter(scope, claims, vmarena_prim_stack_below());
+}
+
 void vmarena_scope_leave(struct vmarena_scope *scope) { close_scope(scope); }
 const struct vmarena_fault *vmarena_scope_fault(void) { return thread.last; }
 struct vmarena_scope *vmarena_scope_top(void) {
@@ -228,14 +233,15 @@ struct vmarena_scope *vmarena_scope_top(void) {
 }
 void vmarena_scope_unwind(struct vmarena_scope *top) { thread.top = top; }
 
-HOT int vmarena_try_claiming(const void *claims, void (*body)(void *), void *arg, struct vmarena_fault *fault) {
+/* The arguments are in vmarena_try's order, so that it need not move them. */
+HOT int vmarena_try_claiming(void (*body)(void *), void *arg, struct vmarena_fault *fault, const void *claims) {
     if (body == NULL) return vmarena_fail(-EINVAL, "vmarena_try: no body");
     struct vmarena_scope scope;
     if (sigsetjmp(scope.landing, 0) != 0) {
         if (fault != NULL) *fault = scope.fault;
         return 1;
     }
-    int error = enter(&scope, claims);
+    int error = enter(&scope, claims, vmarena_prim_stack_below());
     if (error != 0) return error;
     body(arg);
     close_scope(&scope);
@@ -243,16 +249,16 @@ HOT int vmarena_try_claiming(const void *claims, void (*body)(void *), void *arg
 }
 
 HOT int vmarena_try(void (*body)(void *), void *arg, struct vmarena_fault *fault) {
-    return vmarena_try_claiming(vmarena_claims_registered, body, arg, fault);
+    return vmarena_try_claiming(body, arg, fault, vmarena_claims_registered);
 }
 
 int vmarena_try_any(void (*body)(void *), void *arg, struct vmarena_fault *fault) {
-    return vmarena_try_claiming(vmarena_claims_any, body, arg, fault);
+    return vmarena_try_claiming(body, arg, fault, vmarena_claims_any);
 }
 
 int vmarena_try_in(const struct vmarena *arena, void (*body)(void *), void *arg, struct vmarena_fault *fault) {
     if (arena == NULL) return vmarena_fail(-EBADF, "vmarena_try_in: no arena");
-    return vmarena_try_claiming(arena, body, arg, fault);
+    return vmarena_try_claiming(body, arg, fault, arena);
 }
 
 /* ---- in the handler: no lock, no allocation ----------------------------------------------------------------------------- */

@@ -10,6 +10,6 @@ int vmarena_fault_ready(void);
 
 /* For bodies that do nothing but access operands of their own: any address, and faults for which the kernel names none. */
 extern const char vmarena_claims_operands[1];
-int vmarena_try_claiming(const void *claims, void (*body)(void *), void *arg, struct vmarena_fault *fault);
+int vmarena_try_claiming(void (*body)(void *), void *arg, struct vmarena_fault *fault, const void *claims);
 
 #endif

@@ -100,7 +100,7 @@ static void do_all(void *argument) {
 }
 
 static int try_operands(void (*body)(void *), void *arg, struct vmarena_fault *fault) {
-    return vmarena_try_claiming(vmarena_claims_operands, body, arg, fault);
+    return vmarena_try_claiming(body, arg, fault, vmarena_claims_operands);
 }
 
 /* The kernel names no address where the CPU refuses one for its form: then it is the operand, and nothing is there. */
