@@ -140,3 +140,113 @@ pub extern fn vmarena_write(address: usize, value: *const anyopaque, size: usize
 pub const FaultFn = fn (fault: *const Fault, arg: ?*anyopaque) callconv(.c) bool;
 pub extern fn vmarena_on_fault(arena: ?*Handle, function: ?*const FaultFn, arg: ?*anyopaque) c_int;
 pub extern fn vmarena_fault_describe(fault: *const Fault, text: ?[*]u8, size: usize) usize;
+
+pub const ViewMode = enum(c_uint) { read, copy_on_write, shared };
+
+pub const ViewOptions = extern struct {
+    mode: ViewMode = .read,
+    fence: Fence = .off,
+    huge: Huge = .system,
+    flags: c_uint = 0,
+    offset: u64 = 0,
+    length: usize = 0,
+    guard: usize = 0,
+    name: ?[*:0]const u8 = null,
+};
+
+pub const View = extern struct {
+    data: [*]u8,
+    size: usize,
+    offset: u64,
+};
+
+pub extern fn vmarena_view_open_with(out: *?*View, path: [*:0]const u8, options: ?*const ViewOptions) c_int;
+pub extern fn vmarena_view_close(view: ?*View) void;
+pub extern fn vmarena_view_sync(view: ?*View, from: usize, length: usize) c_int;
+
+pub const Heap = opaque {};
+pub const HeapSide = enum(c_uint) { end, start, alternate };
+pub const HeapReuse = enum(c_uint) { fifo, random };
+pub const HeapFull = enum(c_uint) { fail, unguarded };
+pub const HeapState = enum(c_uint) { none, live, freed };
+pub const HeapError = enum(c_uint) {
+    double_free,
+    interior_free,
+    invalid_free,
+    slack_before,
+    slack_after,
+    size_mismatch,
+    align_mismatch,
+    near_limit,
+};
+pub const HeapCall = enum(c_uint) { in_alloc, in_free, in_realloc, in_check };
+
+pub const HeapObject = extern struct {
+    start: usize,
+    size: usize,
+    @"align": usize,
+    state: HeapState,
+    side: HeapSide,
+    slack_before: usize,
+    slack_after: usize,
+    alloc_stack: u32,
+    free_stack: u32,
+    alloc_thread: u32,
+    free_thread: u32,
+    alloc_number: u64,
+    free_number: u64,
+};
+
+pub const HeapReport = extern struct {
+    kind: HeapError,
+    call: HeapCall,
+    pointer: usize,
+    object: HeapObject,
+    distance: isize,
+    bad: ?[*]u8,
+    bad_length: usize,
+    found: u8,
+    expected: u8,
+    given: usize,
+    stack: u32,
+    thread: u32,
+};
+
+pub const HeapReportFn = fn (report: *const HeapReport, arg: ?*anyopaque) callconv(.c) void;
+pub const HeapCaptureFn = fn (frames: [*]usize, depth: usize, arg: ?*anyopaque) callconv(.c) usize;
+pub const HeapVisitFn = fn (object: *const HeapObject, arg: ?*anyopaque) callconv(.c) bool;
+
+pub const HeapOptions = extern struct {
+    name: ?[*:0]const u8 = null,
+    reserve: usize = 0,
+    @"align": usize = 0,
+    guard: usize = 0,
+    guard_kind: GuardKind = .auto,
+    side: HeapSide = .end,
+    reuse: HeapReuse = .fifo,
+    quarantine_bytes: usize = 0,
+    quarantine_count: usize = 0,
+    check_interval: usize = 0,
+    sample: usize = 0,
+    guard_min: usize = 0,
+    guard_max: usize = 0,
+    memory_cap: usize = 0,
+    full: HeapFull = .fail,
+    flags: c_uint = 0,
+    stack_depth: c_uint = 0,
+    capture: ?*const HeapCaptureFn = null,
+    capture_arg: ?*anyopaque = null,
+    report: ?*const HeapReportFn = null,
+    report_arg: ?*anyopaque = null,
+    fallback: ?*const anyopaque = null,
+};
+
+pub extern fn vmarena_heap_create(out: *?*Heap, options: ?*const HeapOptions) c_int;
+pub extern fn vmarena_heap_destroy(heap: ?*Heap) void;
+pub extern fn vmarena_heap_alloc(heap: ?*Heap, size: usize, alignment: usize) ?[*]u8;
+pub extern fn vmarena_heap_free_sized(heap: ?*Heap, pointer: ?[*]u8, size: usize, alignment: usize) c_int;
+pub extern fn vmarena_heap_for_each(heap: ?*Heap, freed: bool, function: *const HeapVisitFn, arg: ?*anyopaque) c_int;
+pub extern fn vmarena_heap_stack(heap: ?*const Heap, stack: u32, frames: [*]usize, count: usize) usize;
+pub extern fn vmarena_heap_check(heap: ?*Heap) c_int;
+pub extern fn vmarena_heap_owns(heap: ?*const Heap, address: usize) bool;
+pub extern fn vmarena_heap_on_fault(heap: ?*Heap, function: ?*const FaultFn, arg: ?*anyopaque) c_int;

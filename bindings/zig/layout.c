@@ -2,6 +2,8 @@
 /* What the C compiler makes of the headers, for tests.zig to compare with c.zig. */
 #include <stddef.h>
 #include <vmarena.h>
+#include <vmarena/heap.h>
+#include <vmarena/view.h>
 
 const size_t layout_options[] = {
     sizeof(struct vmarena_options),
@@ -83,9 +85,83 @@ const size_t layout_caps[] = {
     offsetof(struct vmarena_caps, fault_access),
     offsetof(struct vmarena_caps, strict_overcommit),
 };
+const size_t layout_view_options[] = {
+    sizeof(struct vmarena_view_options),
+    offsetof(struct vmarena_view_options, mode),
+    offsetof(struct vmarena_view_options, fence),
+    offsetof(struct vmarena_view_options, huge),
+    offsetof(struct vmarena_view_options, flags),
+    offsetof(struct vmarena_view_options, offset),
+    offsetof(struct vmarena_view_options, length),
+    offsetof(struct vmarena_view_options, guard),
+    offsetof(struct vmarena_view_options, name),
+};
+const size_t layout_view[] = {
+    sizeof(struct vmarena_view),
+    offsetof(struct vmarena_view, data),
+    offsetof(struct vmarena_view, size),
+    offsetof(struct vmarena_view, offset),
+};
+const size_t layout_heap_object[] = {
+    sizeof(struct vmarena_heap_object),
+    offsetof(struct vmarena_heap_object, start),
+    offsetof(struct vmarena_heap_object, size),
+    offsetof(struct vmarena_heap_object, align),
+    offsetof(struct vmarena_heap_object, state),
+    offsetof(struct vmarena_heap_object, side),
+    offsetof(struct vmarena_heap_object, slack_before),
+    offsetof(struct vmarena_heap_object, slack_after),
+    offsetof(struct vmarena_heap_object, alloc_stack),
+    offsetof(struct vmarena_heap_object, free_stack),
+    offsetof(struct vmarena_heap_object, alloc_thread),
+    offsetof(struct vmarena_heap_object, free_thread),
+    offsetof(struct vmarena_heap_object, alloc_number),
+    offsetof(struct vmarena_heap_object, free_number),
+};
+const size_t layout_heap_report[] = {
+    sizeof(struct vmarena_heap_report),
+    offsetof(struct vmarena_heap_report, kind),
+    offsetof(struct vmarena_heap_report, call),
+    offsetof(struct vmarena_heap_report, pointer),
+    offsetof(struct vmarena_heap_report, object),
+    offsetof(struct vmarena_heap_report, distance),
+    offsetof(struct vmarena_heap_report, bad),
+    offsetof(struct vmarena_heap_report, bad_length),
+    offsetof(struct vmarena_heap_report, found),
+    offsetof(struct vmarena_heap_report, expected),
+    offsetof(struct vmarena_heap_report, given),
+    offsetof(struct vmarena_heap_report, stack),
+    offsetof(struct vmarena_heap_report, thread),
+};
+const size_t layout_heap_options[] = {
+    sizeof(struct vmarena_heap_options),
+    offsetof(struct vmarena_heap_options, name),
+    offsetof(struct vmarena_heap_options, reserve),
+    offsetof(struct vmarena_heap_options, align),
+    offsetof(struct vmarena_heap_options, guard),
+    offsetof(struct vmarena_heap_options, guard_kind),
+    offsetof(struct vmarena_heap_options, side),
+    offsetof(struct vmarena_heap_options, reuse),
+    offsetof(struct vmarena_heap_options, quarantine_bytes),
+    offsetof(struct vmarena_heap_options, quarantine_count),
+    offsetof(struct vmarena_heap_options, check_interval),
+    offsetof(struct vmarena_heap_options, sample),
+    offsetof(struct vmarena_heap_options, guard_min),
+    offsetof(struct vmarena_heap_options, guard_max),
+    offsetof(struct vmarena_heap_options, memory_cap),
+    offsetof(struct vmarena_heap_options, full),
+    offsetof(struct vmarena_heap_options, flags),
+    offsetof(struct vmarena_heap_options, stack_depth),
+    offsetof(struct vmarena_heap_options, capture),
+    offsetof(struct vmarena_heap_options, capture_arg),
+    offsetof(struct vmarena_heap_options, report),
+    offsetof(struct vmarena_heap_options, report_arg),
+    offsetof(struct vmarena_heap_options, fallback),
+};
 /* The last of each enum: their numbers run from 0. */
 const unsigned last_values[] = {VMARENA_FENCE_START, VMARENA_GUARD_PROTECT, VMARENA_COMMIT_PROTECT,
                                 VMARENA_HUGE_1G,     VMARENA_ACCESS_EXEC,   VMARENA_FAULT_HARDWARE,
-                                VMARENA_THP_ALWAYS};
+                                VMARENA_THP_ALWAYS,    VMARENA_VIEW_SHARED,   VMARENA_HEAP_ALTERNATE, VMARENA_HEAP_RANDOM,
+                                VMARENA_HEAP_UNGUARDED, VMARENA_HEAP_FREED,   VMARENA_HEAP_NEAR_LIMIT, VMARENA_HEAP_IN_CHECK};
 const unsigned bits[] = {VMARENA_NONE,         VMARENA_READ,     VMARENA_WRITE,     VMARENA_EXEC, VMARENA_LOCK, VMARENA_DONT_DUMP,
                          VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK, VMARENA_PREFAULT, VMARENA_ALLOW_EXEC};

@@ -11,7 +11,12 @@ extern const layout_mark: [5]usize;
 extern const layout_stats: [19]usize;
 extern const layout_fault: [14]usize;
 extern const layout_caps: [24]usize;
-extern const last_values: [7]c_uint;
+extern const layout_view_options: [9]usize;
+extern const layout_view: [4]usize;
+extern const layout_heap_object: [14]usize;
+extern const layout_heap_report: [13]usize;
+extern const layout_heap_options: [23]usize;
+extern const last_values: [14]c_uint;
 extern const bits: [10]c_uint;
 
 fn expectLayout(comptime T: type, layout: []const usize) !void {
@@ -33,7 +38,15 @@ test "the declarations are those of the headers" {
     try expectLayout(c.Stats, &layout_stats);
     try expectLayout(c.Fault, &layout_fault);
     try expectLayout(c.Caps, &layout_caps);
-    const last = [_]c_uint{ lastOf(c.Fence), lastOf(c.GuardKind), lastOf(c.CommitPolicy), lastOf(c.Huge), lastOf(c.Access), lastOf(c.Kind), lastOf(c.Thp) };
+    try expectLayout(c.ViewOptions, &layout_view_options);
+    try expectLayout(c.View, &layout_view);
+    try expectLayout(c.HeapObject, &layout_heap_object);
+    try expectLayout(c.HeapReport, &layout_heap_report);
+    try expectLayout(c.HeapOptions, &layout_heap_options);
+    const enums = .{ c.Fence, c.GuardKind, c.CommitPolicy, c.Huge, c.Access, c.Kind, c.Thp, c.ViewMode } ++
+        .{ c.HeapSide, c.HeapReuse, c.HeapFull, c.HeapState, c.HeapError, c.HeapCall };
+    var last: [enums.len]c_uint = undefined;
+    inline for (enums, &last) |T, *value| value.* = lastOf(T);
     try std.testing.expectEqualSlices(c_uint, &last_values, &last);
     const ours = [_]c_uint{ c.none, c.read, c.write, c.exec, c.lock, c.dont_dump, c.dont_fork, c.wipe_on_fork, c.prefault, c.allow_exec };
     try std.testing.expectEqualSlices(c_uint, &bits, &ours);
@@ -170,4 +183,65 @@ test "threads have their own faults" {
     for (&threads, &counts) |*thread, *count| thread.* = try std.Thread.spawn(.{}, faultOften, .{count});
     for (threads) |thread| thread.join();
     for (counts) |count| try expectEqual(1000, count);
+}
+
+test "every allocation guarded" {
+    var guarded = try vmarena.GuardedAllocator.init(.{});
+    const allocator = guarded.allocator();
+    try std.heap.testAllocator(allocator);
+    try std.heap.testAllocatorAligned(allocator);
+    try std.heap.testAllocatorLargeAlignment(allocator);
+    try std.heap.testAllocatorAlignedShrink(allocator);
+    const memory = try allocator.alloc(u8, 24);
+    const fault = (try vmarena.catchFault(memory, overrun)).?;
+    try expectEqual(vmarena.Kind.overrun, fault.kind());
+    try expectEqual(1, fault.distance());
+    allocator.free(memory);
+    switch (try vmarena.tryRead(u8, &memory.ptr[5])) {
+        .ok => return error.FreedMemoryWasRead,
+        .fault => |after| try expectEqual(vmarena.Kind.use_after_free, after.kind()),
+    }
+    try guarded.deinit();
+}
+
+test "leaks are told" {
+    var guarded = try vmarena.GuardedAllocator.init(.{ .side = .start });
+    const memory = try guarded.allocator().alloc(u8, 100);
+    try expectEqual(1, countSilently(guarded));
+    guarded.allocator().free(memory);
+    try expectEqual(0, countSilently(guarded));
+    try guarded.deinit();
+}
+
+fn countOne(_: *const c.HeapObject, arg: ?*anyopaque) callconv(.c) bool {
+    @as(*usize, @ptrCast(@alignCast(arg.?))).* += 1;
+    return true;
+}
+
+/// detectLeaks logs, which a test run counts as a failure.
+fn countSilently(guarded: vmarena.GuardedAllocator) usize {
+    var leaks: usize = 0;
+    _ = c.vmarena_heap_for_each(guarded.heap, false, countOne, &leaks);
+    return leaks;
+}
+
+test "a file as memory, and a file that shrinks" {
+    const fd = std.c.memfd_create("view", 0);
+    const page = vmarena.pageSize();
+    try expectEqual(0, std.c.ftruncate(fd, @intCast(2 * page)));
+    var path_buffer: [64]u8 = undefined;
+    const path = try std.fmt.bufPrintZ(&path_buffer, "/proc/self/fd/{d}", .{fd});
+    var view = try vmarena.View.open(path, .{ .mode = .shared });
+    defer view.close();
+    view.bytes()[page] = 7;
+    try view.sync();
+    var byte: [1]u8 = undefined;
+    try expectEqual(1, std.c.pread(fd, &byte, 1, @intCast(page)));
+    try expectEqual(7, byte[0]);
+    try expectEqual(0, std.c.ftruncate(fd, @intCast(page)));
+    const copied = vmarena.tryCopy(&byte, view.bytes().ptr + page);
+    try expectEqual(vmarena.Kind.past_end_of_file, copied.fault.?.kind());
+    try expectEqual(page, copied.fault.?.raw.file_offset);
+    try std.testing.expectError(error.FileNotFound, vmarena.View.open("/nonexistent", .{}));
+    try std.testing.expectError(error.IsDir, vmarena.View.open("/", .{}));
 }

@@ -183,6 +183,110 @@ pub const Arena = struct {
     fn free(_: *anyopaque, _: []u8, _: std.mem.Alignment, _: usize) void {}
 };
 
+/// A drop-in for std.testing.allocator in tests of code that handles memory itself: every allocation has pages and a
+/// guard of its own, so that an overrun faults at the byte, a freed object faults at its next use, and deinit() tells of
+/// what was never freed.
+///
+///     var guarded = try GuardedAllocator.init(.{});
+///     defer guarded.deinit() catch |err| @panic(@errorName(err));
+///     try parse(guarded.allocator(), input);
+pub const GuardedAllocator = struct {
+    heap: *c.Heap,
+
+    pub const DeinitError = error{ Leaked, SlackOverwritten };
+
+    /// A failure that the heap finds (double free, a wrong size or alignment, overwritten slack) panics.
+    pub fn init(options: c.HeapOptions) Error!GuardedAllocator {
+        var wanted = options;
+        if (wanted.report == null) wanted.report = &panicOnReport;
+        var heap: ?*c.Heap = null;
+        try check(c.vmarena_heap_create(&heap, &wanted));
+        return .{ .heap = heap.? };
+    }
+
+    fn panicOnReport(report: *const c.HeapReport, _: ?*anyopaque) callconv(.c) void {
+        if (report.kind == .near_limit) return;
+        std.debug.panic("{t}: pointer 0x{x}, object 0x{x} of {d} bytes, distance {d}", .{
+            report.kind, report.pointer, report.object.start, report.object.size, report.distance,
+        });
+    }
+
+    fn countLeak(object: *const c.HeapObject, arg: ?*anyopaque) callconv(.c) bool {
+        const count: *usize = @ptrCast(@alignCast(arg.?));
+        count.* += 1;
+        std.log.err("memory address 0x{x} leaked: {d} bytes, the allocation number {d}", .{ object.start, object.size, object.alloc_number });
+        return true;
+    }
+
+    /// Allocations that were not freed, each logged.
+    pub fn detectLeaks(guarded: GuardedAllocator) usize {
+        var count: usize = 0;
+        _ = c.vmarena_heap_for_each(guarded.heap, false, countLeak, &count);
+        return count;
+    }
+
+    /// Checks what is left, then unmaps everything.
+    pub fn deinit(guarded: *GuardedAllocator) DeinitError!void {
+        const intact = c.vmarena_heap_check(guarded.heap) >= 0;
+        const leaks = guarded.detectLeaks();
+        c.vmarena_heap_destroy(guarded.heap);
+        guarded.* = undefined;
+        if (!intact) return error.SlackOverwritten;
+        if (leaks != 0) return error.Leaked;
+    }
+
+    pub fn allocator(guarded: *const GuardedAllocator) std.mem.Allocator {
+        return .{ .ptr = guarded.heap, .vtable = &vtable };
+    }
+
+    const vtable: std.mem.Allocator.VTable = .{
+        .alloc = alloc,
+        .resize = std.mem.Allocator.noResize,
+        .remap = std.mem.Allocator.noRemap,
+        .free = free,
+    };
+
+    fn alloc(context: *anyopaque, len: usize, alignment: std.mem.Alignment, _: usize) ?[*]u8 {
+        return c.vmarena_heap_alloc(@ptrCast(context), len, alignment.toByteUnits());
+    }
+
+    fn free(context: *anyopaque, memory: []u8, alignment: std.mem.Alignment, _: usize) void {
+        _ = c.vmarena_heap_free_sized(@ptrCast(context), memory.ptr, memory.len, alignment.toByteUnits());
+    }
+};
+
+/// A file as memory between two guards. It may shrink while it is mapped: read it with tryCopy, which tells of that.
+pub const View = struct {
+    raw: *c.View,
+
+    pub const Mode = c.ViewMode;
+    pub const OpenError = Error || error{ FileNotFound, IsDir, NotRegular, Empty };
+
+    pub fn open(path: [*:0]const u8, options: c.ViewOptions) OpenError!View {
+        var raw: ?*c.View = null;
+        const code = c.vmarena_view_open_with(&raw, path, &options);
+        if (code < 0) switch (@as(std.posix.E, @enumFromInt(-code))) {
+            .NOENT => return error.FileNotFound,
+            .ISDIR => return error.IsDir,
+            .NODEV => return error.NotRegular,
+            .NODATA => return error.Empty,
+            else => try check(code),
+        };
+        return .{ .raw = raw.? };
+    }
+    pub fn close(view: *View) void {
+        c.vmarena_view_close(view.raw);
+        view.* = undefined;
+    }
+    pub fn bytes(view: View) []u8 {
+        return view.raw.data[0..view.raw.size];
+    }
+    /// Waits until what was changed in a shared view is on the device.
+    pub fn sync(view: View) Error!void {
+        return check(c.vmarena_view_sync(view.raw, 0, 0));
+    }
+};
+
 /// Runs function(context) and returns the fault it was left by, or null. Only faults in memory that the library
 /// registered are caught. A fault skips every `defer` between: hold nothing in there that needs one.
 pub fn catchFault(context: anytype, comptime function: fn (@TypeOf(context)) void) Error!?Fault {

@@ -172,7 +172,175 @@ pub struct vmarena_caps {
     pub strict_overcommit: bool,
 }
 
+pub type vmarena_view_mode = c_uint;
+pub const VMARENA_VIEW_READ: vmarena_view_mode = 0;
+pub const VMARENA_VIEW_COPY_ON_WRITE: vmarena_view_mode = 1;
+pub const VMARENA_VIEW_SHARED: vmarena_view_mode = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_view_options {
+    pub mode: vmarena_view_mode,
+    pub fence: vmarena_fence,
+    pub huge: vmarena_huge,
+    pub flags: c_uint,
+    pub offset: u64,
+    pub length: usize,
+    pub guard: usize,
+    pub name: *const c_char,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub struct vmarena_view {
+    pub data: *mut c_void,
+    pub size: usize,
+    pub offset: u64,
+}
+
+/// A heap; opaque.
+#[repr(C)]
+#[derive(Debug)]
+pub struct vmarena_heap {
+    opaque: [u8; 0],
+}
+
+pub type vmarena_heap_side = c_uint;
+pub const VMARENA_HEAP_END: vmarena_heap_side = 0;
+pub const VMARENA_HEAP_START: vmarena_heap_side = 1;
+pub const VMARENA_HEAP_ALTERNATE: vmarena_heap_side = 2;
+
+pub type vmarena_heap_reuse = c_uint;
+pub const VMARENA_HEAP_FIFO: vmarena_heap_reuse = 0;
+pub const VMARENA_HEAP_RANDOM: vmarena_heap_reuse = 1;
+
+pub type vmarena_heap_full = c_uint;
+pub const VMARENA_HEAP_FAIL: vmarena_heap_full = 0;
+pub const VMARENA_HEAP_UNGUARDED: vmarena_heap_full = 1;
+
+pub type vmarena_heap_state = c_uint;
+pub const VMARENA_HEAP_NONE: vmarena_heap_state = 0;
+pub const VMARENA_HEAP_LIVE: vmarena_heap_state = 1;
+pub const VMARENA_HEAP_FREED: vmarena_heap_state = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_heap_object {
+    pub start: *mut c_void,
+    pub size: usize,
+    pub align: usize,
+    pub state: vmarena_heap_state,
+    pub side: vmarena_heap_side,
+    pub slack_before: usize,
+    pub slack_after: usize,
+    pub alloc_stack: u32,
+    pub free_stack: u32,
+    pub alloc_thread: u32,
+    pub free_thread: u32,
+    pub alloc_number: u64,
+    pub free_number: u64,
+}
+
+pub type vmarena_heap_error = c_uint;
+pub const VMARENA_HEAP_DOUBLE_FREE: vmarena_heap_error = 0;
+pub const VMARENA_HEAP_INTERIOR_FREE: vmarena_heap_error = 1;
+pub const VMARENA_HEAP_INVALID_FREE: vmarena_heap_error = 2;
+pub const VMARENA_HEAP_SLACK_BEFORE: vmarena_heap_error = 3;
+pub const VMARENA_HEAP_SLACK_AFTER: vmarena_heap_error = 4;
+pub const VMARENA_HEAP_SIZE_MISMATCH: vmarena_heap_error = 5;
+pub const VMARENA_HEAP_ALIGN_MISMATCH: vmarena_heap_error = 6;
+pub const VMARENA_HEAP_NEAR_LIMIT: vmarena_heap_error = 7;
+
+pub type vmarena_heap_call = c_uint;
+pub const VMARENA_HEAP_IN_ALLOC: vmarena_heap_call = 0;
+pub const VMARENA_HEAP_IN_FREE: vmarena_heap_call = 1;
+pub const VMARENA_HEAP_IN_REALLOC: vmarena_heap_call = 2;
+pub const VMARENA_HEAP_IN_CHECK: vmarena_heap_call = 3;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_heap_report {
+    pub kind: vmarena_heap_error,
+    pub call: vmarena_heap_call,
+    pub pointer: *mut c_void,
+    pub object: vmarena_heap_object,
+    pub distance: isize,
+    pub bad: *mut u8,
+    pub bad_length: usize,
+    pub found: u8,
+    pub expected: u8,
+    pub given: usize,
+    pub stack: u32,
+    pub thread: u32,
+}
+
+pub type vmarena_heap_report_fn = Option<unsafe extern "C" fn(report: *const vmarena_heap_report, arg: *mut c_void)>;
+pub type vmarena_heap_capture_fn =
+    Option<unsafe extern "C" fn(frames: *mut *mut c_void, depth: usize, arg: *mut c_void) -> usize>;
+
+pub const VMARENA_HEAP_NO_QUARANTINE: c_uint = 1;
+pub const VMARENA_HEAP_NO_STACKS: c_uint = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_heap_fallback {
+    pub alloc: Option<unsafe extern "C" fn(size: usize, align: usize, arg: *mut c_void) -> *mut c_void>,
+    pub calloc: Option<unsafe extern "C" fn(size: usize, align: usize, arg: *mut c_void) -> *mut c_void>,
+    pub realloc: Option<unsafe extern "C" fn(pointer: *mut c_void, size: usize, arg: *mut c_void) -> *mut c_void>,
+    pub free: Option<unsafe extern "C" fn(pointer: *mut c_void, arg: *mut c_void)>,
+    pub usable_size: Option<unsafe extern "C" fn(pointer: *const c_void, arg: *mut c_void) -> usize>,
+    pub owns: Option<unsafe extern "C" fn(pointer: *const c_void, arg: *mut c_void) -> bool>,
+    pub arg: *mut c_void,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_heap_options {
+    pub name: *const c_char,
+    pub reserve: usize,
+    pub align: usize,
+    pub guard: usize,
+    pub guard_kind: vmarena_guard_kind,
+    pub side: vmarena_heap_side,
+    pub reuse: vmarena_heap_reuse,
+    pub quarantine_bytes: usize,
+    pub quarantine_count: usize,
+    pub check_interval: usize,
+    pub sample: usize,
+    pub guard_min: usize,
+    pub guard_max: usize,
+    pub memory_cap: usize,
+    pub full: vmarena_heap_full,
+    pub flags: c_uint,
+    pub stack_depth: c_uint,
+    pub capture: vmarena_heap_capture_fn,
+    pub capture_arg: *mut c_void,
+    pub report: vmarena_heap_report_fn,
+    pub report_arg: *mut c_void,
+    pub fallback: *const vmarena_heap_fallback,
+}
+
 extern "C" {
+    pub fn vmarena_view_open_with(
+        out: *mut *mut vmarena_view,
+        path: *const c_char,
+        options: *const vmarena_view_options,
+    ) -> c_int;
+    pub fn vmarena_view_open_fd(out: *mut *mut vmarena_view, fd: c_int, options: *const vmarena_view_options) -> c_int;
+    pub fn vmarena_view_close(view: *mut vmarena_view);
+    pub fn vmarena_view_sync(view: *mut vmarena_view, from: usize, length: usize) -> c_int;
+
+    pub fn vmarena_heap_create(out: *mut *mut vmarena_heap, options: *const vmarena_heap_options) -> c_int;
+    pub fn vmarena_heap_destroy(heap: *mut vmarena_heap);
+    pub fn vmarena_heap_alloc(heap: *mut vmarena_heap, size: usize, align: usize) -> *mut c_void;
+    pub fn vmarena_heap_calloc(heap: *mut vmarena_heap, count: usize, size: usize) -> *mut c_void;
+    pub fn vmarena_heap_realloc(heap: *mut vmarena_heap, pointer: *mut c_void, size: usize) -> *mut c_void;
+    pub fn vmarena_heap_free(heap: *mut vmarena_heap, pointer: *mut c_void) -> c_int;
+    pub fn vmarena_heap_free_sized(heap: *mut vmarena_heap, pointer: *mut c_void, size: usize, align: usize) -> c_int;
+    pub fn vmarena_heap_owns(heap: *const vmarena_heap, address: *const c_void) -> bool;
+    pub fn vmarena_heap_check(heap: *mut vmarena_heap) -> c_int;
+    pub fn vmarena_heap_on_fault(heap: *mut vmarena_heap, function: vmarena_fault_fn, arg: *mut c_void) -> c_int;
+
     #[link_name = "vmarena_caps"]
     pub fn vmarena_caps_get(out: *mut vmarena_caps) -> c_int;
     pub fn vmarena_version() -> *const c_char;

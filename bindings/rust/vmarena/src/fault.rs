@@ -120,6 +120,11 @@ impl Fault {
     pub fn distance(&self) -> isize {
         self.raw.distance
     }
+    /// Where the byte lies in the file, in a view.
+    #[must_use]
+    pub fn file_offset(&self) -> u64 {
+        self.raw.file_offset
+    }
     /// The name of the arena that owns the memory, empty if it has none.
     #[must_use]
     pub fn owner_name(&self) -> String {

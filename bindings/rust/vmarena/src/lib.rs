@@ -28,12 +28,16 @@ mod error;
 mod fault;
 mod fenced;
 mod guarded;
+mod heap;
+mod view;
 
 pub use arena::{Arena, CommitPolicy, GuardKind, Huge, Options, Stats};
 pub use error::Error;
 pub use fault::{catch_fault, try_copy, try_read, try_write, Access, Fault, Kind, Value};
 pub use fenced::{Fenced, Side};
 pub use guarded::{Guarded, NoAccess, Protection, ReadOnly, ReadWrite};
+pub use heap::{GuardedAlloc, Heap};
+pub use view::{View, ViewMut};
 
 /// The declarations of the C library.
 pub use vmarena_sys as sys;

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+//! A whole test program whose every allocation is guarded.
+use std::collections::{BTreeMap, HashMap};
+use std::process::Command;
+use std::sync::mpsc;
+
+use vmarena::{GuardedAlloc, Heap, Side};
+
+#[global_allocator]
+static ALLOCATOR: GuardedAlloc = GuardedAlloc::new(Side::End);
+
+#[test]
+fn collections_and_threads() {
+    let mut map = HashMap::new();
+    let mut tree = BTreeMap::new();
+    for i in 0..2000u32 {
+        map.insert(i.to_string(), vec![i; (i % 50) as usize]);
+        tree.insert(i, i.to_string());
+    }
+    map.retain(|_, v| v.len() % 2 == 0);
+    assert_eq!((map.len(), tree[&1999].as_str()), (1000, "1999"));
+    let (sender, receiver) = mpsc::channel::<Box<[u8]>>();
+    let thread = std::thread::spawn(move || receiver.iter().map(|b| b.len()).sum::<usize>());
+    for i in 0..1000 {
+        sender.send(vec![0; i].into_boxed_slice()).unwrap();
+    }
+    drop(sender);
+    assert_eq!(thread.join().unwrap(), 499_500);
+}
+
+#[test]
+fn large_alignments_and_growth() {
+    #[repr(align(4096))]
+    struct Wide(#[allow(dead_code)] [u8; 100]);
+    let wide = Box::new(Wide([1; 100]));
+    assert_eq!(std::ptr::addr_of!(*wide) as usize % 4096, 0);
+    let mut bytes = Vec::new();
+    for i in 0..100_000u32 {
+        bytes.extend_from_slice(&i.to_ne_bytes());
+    }
+    assert_eq!(bytes.len(), 400_000);
+    assert_eq!(vec![0u64; 10_000].iter().sum::<u64>(), 0);
+}
+
+#[test]
+fn a_heap_of_its_own() {
+    let heap = Heap::new(Side::Start).unwrap();
+    let object = heap.alloc(std::alloc::Layout::new::<[u8; 24]>()).unwrap();
+    assert!(heap.owns(object.as_ptr()));
+    // SAFETY: the object is ours; the first read is one byte before it, which faults.
+    unsafe {
+        let fault = vmarena::try_read(object.as_ptr().sub(1)).unwrap_err();
+        assert_eq!((fault.distance(), fault.kind()), (-1, vmarena::Kind::Underrun));
+        heap.check().unwrap();
+        heap.free(object).unwrap();
+        let fault = vmarena::try_read(object.as_ptr()).unwrap_err();
+        assert_eq!(fault.kind(), vmarena::Kind::UseAfterFree);
+        assert_eq!(heap.free(object).unwrap_err().errno(), 114);
+    }
+}
+
+/// Runs this test program again as a child that commits one planted error, and dies of it.
+fn child(name: &str) -> (Option<i32>, String) {
+    use std::os::unix::process::ExitStatusExt;
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program)
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    (output.status.signal(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn an_overrun_ends_the_program_at_the_byte() {
+    let (signal, said) = child("planted_overrun");
+    assert_eq!(signal, Some(11), "{said}");
+    assert!(said.contains("vmarena: overrun: read 1 byte past the end of a 10-byte object at "), "{said}");
+}
+
+#[test]
+#[ignore = "dies: an_overrun_ends_the_program_at_the_byte runs it in a process of its own"]
+fn planted_overrun() {
+    let bytes = vec![1u8; 10].into_boxed_slice();
+    // SAFETY: there is none: that is the error.
+    unsafe { bytes.as_ptr().add(10).read_volatile() };
+}
+
+#[test]
+fn a_double_free_ends_the_program() {
+    let (signal, said) = child("planted_double_free");
+    assert_eq!(signal, Some(6), "{said}");
+    assert!(said.contains("vmarena: double free\n"), "{said}");
+}
+
+#[test]
+#[ignore = "dies: a_double_free_ends_the_program runs it in a process of its own"]
+fn planted_double_free() {
+    let bytes = std::mem::ManuallyDrop::new(vec![1u8; 10]);
+    // SAFETY: there is none: that is the error.
+    unsafe {
+        drop(Vec::from_raw_parts(bytes.as_ptr() as *mut u8, 10, 10));
+        drop(Vec::from_raw_parts(bytes.as_ptr() as *mut u8, 10, 10));
+    }
+}
