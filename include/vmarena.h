@@ -9,6 +9,7 @@
 #include "vmarena/error.h"
 #include "vmarena/fault.h"
 #include "vmarena/heap.h"
+#include "vmarena/inspect.h"
 #include "vmarena/page.h"
 #include "vmarena/version.h"
 #include "vmarena/view.h"

@@ -145,6 +145,7 @@ struct vmarena_prim_pages_wish {
     uint64_t start, end; /* whole pages */
     unsigned wanted;     /* not 0 */
     unsigned *known;
+    bool by_words; /* read word by word although the system can scan: for tests */
 };
 int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg);
 

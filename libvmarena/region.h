@@ -17,6 +17,7 @@
 
 #include "vmarena/arena.h"
 #include "vmarena/fault.h"
+#include "vmarena/inspect.h"
 
 #define VMARENA_NAME_SIZE 32
 
@@ -40,6 +41,8 @@ struct vmarena_region {
     enum vmarena_commit_policy policy;
     const void *owner; /* the public handle, for scopes that claim one owner */
     vmarena_explain_fn *explain;
+    enum vmarena_owner kind;   /* of the owner, for inspect.h */
+    const size_t *objects;     /* how many live objects the owner counts; NULL: it does not */
     _Atomic(vmarena_fault_fn *) repair;
     void *repair_arg;
     char name[VMARENA_NAME_SIZE];

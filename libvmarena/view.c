@@ -236,6 +236,7 @@ static int reserve(struct record *record, size_t capacity) {
                                        .guard = record->options.guard,
                                        .policy = VMARENA_COMMIT_PROTECT};
     record->region.owner = record;
+    record->region.kind = VMARENA_OWNER_VIEW;
     record->region.explain = explain;
     return vmarena_region_reserve(&record->region, &plan);
 }
