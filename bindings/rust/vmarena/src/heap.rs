@@ -127,6 +127,13 @@ impl GuardedAlloc {
         GuardedAlloc { side, heap: AtomicPtr::new(ptr::null_mut()), allocations: AtomicUsize::new(0) }
     }
 
+    /// Whether the address lies in this allocator's memory, guards included.
+    #[must_use]
+    pub fn owns<T: ?Sized>(&self, object: *const T) -> bool {
+        // SAFETY: the heap is live, or not made yet, which owns nothing.
+        unsafe { sys::vmarena_heap_owns(self.heap.load(Ordering::Acquire), object.cast()) }
+    }
+
     #[inline]
     fn heap(&self) -> *mut sys::vmarena_heap {
         let heap = self.heap.load(Ordering::Acquire);
