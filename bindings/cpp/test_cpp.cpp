@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -163,6 +166,73 @@ TEST(Pmr, FencedVectorOverrunFaults) {
     EXPECT_EQ(fault->kind, VMARENA_FAULT_OVERRUN);
     EXPECT_EQ(fault->access, VMARENA_ACCESS_READ);
     EXPECT_EQ(fault->object_size, 40u);
+}
+
+TEST(Heap, GuardsAndFrees) {
+    vmar::heap heap;
+    char *object = static_cast<char *>(heap.alloc(24, 1));
+    vmar::fault why;
+    EXPECT_FALSE(vmar::try_read(object + 24, &why));
+    EXPECT_EQ(why.kind, VMARENA_FAULT_OVERRUN);
+    EXPECT_EQ(why.distance, 1);
+    EXPECT_EQ(why.object, object);
+    heap.free(object);
+    EXPECT_FALSE(vmar::try_read(object, &why));
+    EXPECT_EQ(why.kind, VMARENA_FAULT_USE_AFTER_FREE);
+    try {
+        heap.free(object);
+        FAIL() << "no exception";
+    } catch (const vmar::error &e) { EXPECT_EQ(e.code().value(), EALREADY); }
+    EXPECT_THROW(heap.free(&why), vmar::error);
+    vmar::heap moved = std::move(heap);
+    EXPECT_EQ(heap.try_alloc(1), nullptr);
+    EXPECT_NE(moved.try_alloc(1), nullptr);
+    vmar::heap::options wrong = {};
+    wrong.align = 3;
+    EXPECT_EQ(vmar::heap::make(wrong).code(), -EINVAL);
+}
+
+TEST(Pmr, ContainersLiveInHeaps) {
+    vmar::heap heap;
+    vmar::heap_resource resource(heap), same(heap);
+    EXPECT_TRUE(resource.is_equal(same));
+    const char *old;
+    {
+        std::pmr::vector<std::pmr::string> words(&resource);
+        for (int i = 0; i < 200; i++) words.emplace_back("a string that is longer than the small buffer of a string");
+        old = words.back().data();
+        EXPECT_TRUE(heap.owns(old));
+        heap.check();
+    }
+    vmar::fault why;
+    EXPECT_FALSE(vmar::try_read(old, &why));
+    EXPECT_EQ(why.kind, VMARENA_FAULT_USE_AFTER_FREE);
+}
+
+TEST(View, FileAsMemory) {
+    char path[] = "/tmp/vmarena-cpp-XXXXXX";
+    int fd = mkstemp(path);
+    ASSERT_GE(fd, 0);
+    ASSERT_EQ(::write(fd, "contents", 8), 8);
+    vmar::view::options shared = {};
+    shared.mode = VMARENA_VIEW_SHARED;
+    vmar::view view(path, shared);
+    EXPECT_EQ(view.size(), 8u);
+    EXPECT_EQ(std::memcmp(view.data(), "contents", 8), 0);
+    view.data()[0] = std::byte{'C'};
+    view.sync();
+    char byte = 0;
+    EXPECT_EQ(::pread(fd, &byte, 1, 0), 1);
+    EXPECT_EQ(byte, 'C');
+    ASSERT_EQ(::ftruncate(fd, 0), 0);
+    vmar::fault why;
+    EXPECT_EQ(vmar::try_copy(&byte, view.data(), 1, &why), 0u);
+    EXPECT_EQ(why.kind, VMARENA_FAULT_PAST_END_OF_FILE);
+    EXPECT_EQ(why.file_offset, 0u);
+    ::close(fd);
+    ::unlink(path);
+    EXPECT_EQ(vmar::view::open(path).code(), -ENOENT);
+    EXPECT_THROW(vmar::view("/"), vmar::error);
 }
 
 } // namespace

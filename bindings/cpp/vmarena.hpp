@@ -10,6 +10,8 @@
 #define VMARENA_HPP
 
 #include <vmarena.h>
+#include <vmarena/heap.h>
+#include <vmarena/view.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -27,31 +29,32 @@ namespace vmar {
 
 // A failure: the errno as its code, the library's sentence as its message.
 class error : public std::system_error {
-public:
+  public:
     explicit error(int negative_errno)
-        : std::system_error(-negative_errno, std::generic_category(), ::vmarena_explain()), sentence_(::vmarena_explain()) {}
+        : std::system_error(-negative_errno, std::generic_category(), ::vmarena_explain()),
+          sentence_(::vmarena_explain()) {}
     const std::string &sentence() const noexcept { return sentence_; }
 
-private:
+  private:
     std::string sentence_;
 };
 
 // A value, or the negative errno that kept it from being: what std::expected<T, int> will be.
 template <class T> class [[nodiscard]] result {
-public:
+  public:
     result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : value_(std::move(value)), code_(0) {}
     static result failure(int negative_errno) noexcept { return result(negative_errno, 0); }
 
     explicit operator bool() const noexcept { return value_.has_value(); }
     bool has_value() const noexcept { return value_.has_value(); }
     int code() const noexcept { return code_; }
-    T &operator*() & noexcept { return *value_; }
-    T &&operator*() && noexcept { return *std::move(value_); }
+    T &operator*() &noexcept { return *value_; }
+    T &&operator*() &&noexcept { return *std::move(value_); }
     T *operator->() noexcept { return &*value_; }
     T &value() & { return check(), *value_; }
     T &&value() && { return check(), *std::move(value_); }
 
-private:
+  private:
     result(int negative_errno, int) noexcept : code_(negative_errno) {}
     void check() const {
         if (!value_) throw error(code_);
@@ -85,7 +88,8 @@ enum class claim { registered, any };
 // in the frames it skips, which is why body itself must be trivially destructible and must hold no object that is not
 // (a std::string, a lock) while it touches guarded memory. That part the compiler cannot check.
 template <class Body> std::optional<fault> catch_fault(Body body, claim what = claim::registered) {
-    static_assert(std::is_trivially_destructible_v<Body>, "a fault skips destructors: capture references and values only");
+    static_assert(std::is_trivially_destructible_v<Body>,
+                  "a fault skips destructors: capture references and values only");
     fault caught;
     auto *run = what == claim::any ? &::vmarena_try_any : &::vmarena_try;
     int code = run([](void *closure) { (*static_cast<Body *>(closure))(); }, &body, &caught);
@@ -128,7 +132,7 @@ inline constexpr unsigned none = VMARENA_NONE, read = VMARENA_READ, write = VMAR
 
 // Owns one arena. Objects made in it are not destroyed with it: create() takes trivially destructible types only.
 class arena {
-public:
+  public:
     explicit arena(const options &wanted = {}) { detail::check(::vmarena_create(&handle_, &wanted)); }
     static result<arena> make(const options &wanted = {}) noexcept {
         ::vmarena *handle = nullptr;
@@ -171,9 +175,13 @@ public:
         return first;
     }
 
-    struct ::vmarena_mark mark() const noexcept { return ::vmarena_mark(handle_); }
+    struct ::vmarena_mark mark() const noexcept {
+        return ::vmarena_mark(handle_);
+    }
     void rewind(const struct ::vmarena_mark &point) { detail::check(::vmarena_rewind(handle_, point)); }
-    void reset(std::size_t keep_bytes = static_cast<std::size_t>(-1)) { detail::check(::vmarena_reset(handle_, keep_bytes)); }
+    void reset(std::size_t keep_bytes = static_cast<std::size_t>(-1)) {
+        detail::check(::vmarena_reset(handle_, keep_bytes));
+    }
     void check() const { detail::check(::vmarena_check(handle_)); }
     void protect(unsigned prot) { detail::check(::vmarena_protect(handle_, prot)); }
     void protect(void *start, std::size_t length, unsigned prot) {
@@ -186,34 +194,36 @@ public:
     }
     // As vmar::catch_fault, for faults in this arena alone.
     template <class Body> std::optional<fault> catch_fault(Body body) const {
-        static_assert(std::is_trivially_destructible_v<Body>, "a fault skips destructors: capture references and values only");
+        static_assert(std::is_trivially_destructible_v<Body>,
+                      "a fault skips destructors: capture references and values only");
         fault caught;
-        int code = ::vmarena_try_in(handle_, [](void *closure) { (*static_cast<Body *>(closure))(); }, &body, &caught);
+        int code = ::vmarena_try_in(
+            handle_, [](void *closure) { (*static_cast<Body *>(closure))(); }, &body, &caught);
         detail::check(code);
         return code == 1 ? std::optional<fault>(caught) : std::nullopt;
     }
 
-private:
+  private:
     explicit arena(::vmarena *handle) noexcept : handle_(handle) {}
     ::vmarena *handle_ = nullptr;
 };
 
 // Takes back, at the end of the block, what was allocated in it. Scopes nest; one that ends out of order is left alone.
 class mark_scope {
-public:
+  public:
     explicit mark_scope(arena &owner) noexcept : arena_(owner), mark_(owner.mark()) {}
     mark_scope(const mark_scope &) = delete;
     mark_scope &operator=(const mark_scope &) = delete;
     ~mark_scope() { (void)::vmarena_rewind(arena_.get(), mark_); }
 
-private:
+  private:
     arena &arena_;
     struct ::vmarena_mark mark_;
 };
 
 // Changes an arena's protection for the length of a block.
 class protect_scope {
-public:
+  public:
     protect_scope(arena &owner, unsigned prot) : arena_(owner) {
         detail::check(::vmarena_protect_push(owner.get(), prot));
     }
@@ -221,17 +231,17 @@ public:
     protect_scope &operator=(const protect_scope &) = delete;
     ~protect_scope() { (void)::vmarena_protect_pop(arena_.get()); }
 
-private:
+  private:
     arena &arena_;
 };
 
 // An arena, bump or fenced, behind std::pmr containers. Deallocation gives nothing back: rewind or reset the arena.
 // An alignment or size that the arena refuses, and a full arena, is std::bad_alloc.
 class arena_resource final : public std::pmr::memory_resource {
-public:
+  public:
     explicit arena_resource(arena &owner) noexcept : arena_(owner.get()) {}
 
-private:
+  private:
     void *do_allocate(std::size_t size, std::size_t align) override {
         void *object = ::vmarena_alloc_fast_(arena_, size, align);
         return object != nullptr ? object : allocate_slow(size, align);
@@ -251,13 +261,106 @@ private:
     ::vmarena *arena_;
 };
 
+// ---- heaps ----------------------------------------------------------------------------------------------------------
+
+// Owns a heap of which every object has pages and a guard of its own. Any thread may use it.
+class heap {
+  public:
+    using options = ::vmarena_heap_options;
+    explicit heap(const options &wanted = {}) { detail::check(::vmarena_heap_create(&handle_, &wanted)); }
+    static result<heap> make(const options &wanted = {}) noexcept {
+        ::vmarena_heap *handle = nullptr;
+        int code = ::vmarena_heap_create(&handle, &wanted);
+        if (code < 0) return result<heap>::failure(code);
+        return heap(handle);
+    }
+    heap(heap &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    heap &operator=(heap &&other) noexcept {
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~heap() { ::vmarena_heap_destroy(handle_); }
+
+    ::vmarena_heap *get() const noexcept { return handle_; }
+    void *try_alloc(std::size_t size, std::size_t align = 0) noexcept {
+        return ::vmarena_heap_alloc(handle_, size, align);
+    }
+    void *alloc(std::size_t size, std::size_t align = 0) {
+        void *object = try_alloc(size, align);
+        if (object == nullptr) throw std::bad_alloc();
+        return object;
+    }
+    // Throws for what was freed before, is no object, or has overwritten surroundings; the code tells which.
+    void free(void *object) { detail::check(::vmarena_heap_free(handle_, object)); }
+    void check() const { detail::check(::vmarena_heap_check(handle_)); }
+    bool owns(const void *address) const noexcept { return ::vmarena_heap_owns(handle_, address); }
+
+  private:
+    explicit heap(::vmarena_heap *handle) noexcept : handle_(handle) {}
+    ::vmarena_heap *handle_ = nullptr;
+};
+
+// A heap behind std::pmr containers: every buffer that they allocate is guarded, and faults once it is freed. What the
+// heap finds wrong at a deallocation goes to its report function (options.report); deallocating does not throw.
+class heap_resource final : public std::pmr::memory_resource {
+  public:
+    explicit heap_resource(heap &owner) noexcept : heap_(owner.get()) {}
+
+  private:
+    void *do_allocate(std::size_t size, std::size_t align) override {
+        void *object = ::vmarena_heap_alloc(heap_, size, align);
+        if (object == nullptr) throw std::bad_alloc();
+        return object;
+    }
+    void do_deallocate(void *object, std::size_t size, std::size_t align) override {
+        (void)::vmarena_heap_free_sized(heap_, object, size, align);
+    }
+    bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override {
+        auto *same = dynamic_cast<const heap_resource *>(&other);
+        return same != nullptr && same->heap_ == heap_;
+    }
+    ::vmarena_heap *heap_;
+};
+
+// ---- views ----------------------------------------------------------------------------------------------------------
+
+// A file as memory between two guards. The file may shrink while it is mapped: read it with try_copy, which tells.
+class view {
+  public:
+    using options = ::vmarena_view_options;
+    explicit view(const char *path, const options &wanted = {}) {
+        detail::check(::vmarena_view_open_with(&handle_, path, &wanted));
+    }
+    static result<view> open(const char *path, const options &wanted = {}) noexcept {
+        ::vmarena_view *handle = nullptr;
+        int code = ::vmarena_view_open_with(&handle, path, &wanted);
+        if (code < 0) return result<view>::failure(code);
+        return view(handle);
+    }
+    view(view &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    view &operator=(view &&other) noexcept {
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~view() { ::vmarena_view_close(handle_); }
+
+    std::byte *data() const noexcept { return handle_ != nullptr ? static_cast<std::byte *>(handle_->data) : nullptr; }
+    std::size_t size() const noexcept { return handle_ != nullptr ? handle_->size : 0; }
+    // Waits until what was changed in a shared view is on the device.
+    void sync() { detail::check(::vmarena_view_sync(handle_, 0, 0)); }
+
+  private:
+    explicit view(::vmarena_view *handle) noexcept : handle_(handle) {}
+    ::vmarena_view *handle_ = nullptr;
+};
+
 // ---- fenced buffers ------------------------------------------------------------------------------------------------
 
 enum class side { end = VMARENA_FENCE_END, start = VMARENA_FENCE_START };
 
 // A copy of some bytes flush against a guard page, for tests of what reads them.
 class fenced_buffer {
-public:
+  public:
     fenced_buffer(const void *bytes, std::size_t size, side where = side::end)
         : arena_(fenced(size, where)), size_(size) {
         data_ = static_cast<std::byte *>(arena_.alloc(size != 0 ? size : 1, 1));
@@ -272,7 +375,7 @@ public:
     // Throws where a byte around the buffer was overwritten.
     void check() const { arena_.check(); }
 
-private:
+  private:
     static arena fenced(std::size_t size, side where) {
         options wanted = {};
         std::size_t page = ::vmarena_page_size();

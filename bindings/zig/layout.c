@@ -17,10 +17,14 @@ const size_t layout_options[] = {
     offsetof(struct vmarena_options, flags),
     offsetof(struct vmarena_options, name),
 };
-const size_t layout_handle[] = {sizeof(struct vmarena), offsetof(struct vmarena, cursor), offsetof(struct vmarena, limit)};
+const size_t layout_handle[] = {sizeof(struct vmarena), offsetof(struct vmarena, cursor),
+                                offsetof(struct vmarena, limit)};
 const size_t layout_mark[] = {
-    sizeof(struct vmarena_mark),           offsetof(struct vmarena_mark, arena), offsetof(struct vmarena_mark, generation),
-    offsetof(struct vmarena_mark, cursor), offsetof(struct vmarena_mark, objects),
+    sizeof(struct vmarena_mark),
+    offsetof(struct vmarena_mark, arena),
+    offsetof(struct vmarena_mark, generation),
+    offsetof(struct vmarena_mark, cursor),
+    offsetof(struct vmarena_mark, objects),
 };
 const size_t layout_stats[] = {
     sizeof(struct vmarena_stats),
@@ -86,14 +90,10 @@ const size_t layout_caps[] = {
     offsetof(struct vmarena_caps, strict_overcommit),
 };
 const size_t layout_view_options[] = {
-    sizeof(struct vmarena_view_options),
-    offsetof(struct vmarena_view_options, mode),
-    offsetof(struct vmarena_view_options, fence),
-    offsetof(struct vmarena_view_options, huge),
-    offsetof(struct vmarena_view_options, flags),
-    offsetof(struct vmarena_view_options, offset),
-    offsetof(struct vmarena_view_options, length),
-    offsetof(struct vmarena_view_options, guard),
+    sizeof(struct vmarena_view_options),           offsetof(struct vmarena_view_options, mode),
+    offsetof(struct vmarena_view_options, fence),  offsetof(struct vmarena_view_options, huge),
+    offsetof(struct vmarena_view_options, flags),  offsetof(struct vmarena_view_options, offset),
+    offsetof(struct vmarena_view_options, length), offsetof(struct vmarena_view_options, guard),
     offsetof(struct vmarena_view_options, name),
 };
 const size_t layout_view[] = {
@@ -119,18 +119,12 @@ const size_t layout_heap_object[] = {
     offsetof(struct vmarena_heap_object, free_number),
 };
 const size_t layout_heap_report[] = {
-    sizeof(struct vmarena_heap_report),
-    offsetof(struct vmarena_heap_report, kind),
-    offsetof(struct vmarena_heap_report, call),
-    offsetof(struct vmarena_heap_report, pointer),
-    offsetof(struct vmarena_heap_report, object),
-    offsetof(struct vmarena_heap_report, distance),
-    offsetof(struct vmarena_heap_report, bad),
-    offsetof(struct vmarena_heap_report, bad_length),
-    offsetof(struct vmarena_heap_report, found),
-    offsetof(struct vmarena_heap_report, expected),
-    offsetof(struct vmarena_heap_report, given),
-    offsetof(struct vmarena_heap_report, stack),
+    sizeof(struct vmarena_heap_report),           offsetof(struct vmarena_heap_report, kind),
+    offsetof(struct vmarena_heap_report, call),   offsetof(struct vmarena_heap_report, pointer),
+    offsetof(struct vmarena_heap_report, object), offsetof(struct vmarena_heap_report, distance),
+    offsetof(struct vmarena_heap_report, bad),    offsetof(struct vmarena_heap_report, bad_length),
+    offsetof(struct vmarena_heap_report, found),  offsetof(struct vmarena_heap_report, expected),
+    offsetof(struct vmarena_heap_report, given),  offsetof(struct vmarena_heap_report, stack),
     offsetof(struct vmarena_heap_report, thread),
 };
 const size_t layout_heap_options[] = {
@@ -159,9 +153,10 @@ const size_t layout_heap_options[] = {
     offsetof(struct vmarena_heap_options, fallback),
 };
 /* The last of each enum: their numbers run from 0. */
-const unsigned last_values[] = {VMARENA_FENCE_START, VMARENA_GUARD_PROTECT, VMARENA_COMMIT_PROTECT,
-                                VMARENA_HUGE_1G,     VMARENA_ACCESS_EXEC,   VMARENA_FAULT_HARDWARE,
-                                VMARENA_THP_ALWAYS,    VMARENA_VIEW_SHARED,   VMARENA_HEAP_ALTERNATE, VMARENA_HEAP_RANDOM,
-                                VMARENA_HEAP_UNGUARDED, VMARENA_HEAP_FREED,   VMARENA_HEAP_NEAR_LIMIT, VMARENA_HEAP_IN_CHECK};
-const unsigned bits[] = {VMARENA_NONE,         VMARENA_READ,     VMARENA_WRITE,     VMARENA_EXEC, VMARENA_LOCK, VMARENA_DONT_DUMP,
-                         VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK, VMARENA_PREFAULT, VMARENA_ALLOW_EXEC};
+const unsigned last_values[] = {
+    VMARENA_FENCE_START,    VMARENA_GUARD_PROTECT, VMARENA_COMMIT_PROTECT,  VMARENA_HUGE_1G,        VMARENA_ACCESS_EXEC,
+    VMARENA_FAULT_HARDWARE, VMARENA_THP_ALWAYS,    VMARENA_VIEW_SHARED,     VMARENA_HEAP_ALTERNATE, VMARENA_HEAP_RANDOM,
+    VMARENA_HEAP_UNGUARDED, VMARENA_HEAP_FREED,    VMARENA_HEAP_NEAR_LIMIT, VMARENA_HEAP_IN_CHECK};
+const unsigned bits[] = {VMARENA_NONE,     VMARENA_READ,      VMARENA_WRITE,     VMARENA_EXEC,
+                         VMARENA_LOCK,     VMARENA_DONT_DUMP, VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK,
+                         VMARENA_PREFAULT, VMARENA_ALLOW_EXEC};
