@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stddef.h>
 
 #include "error.h"
@@ -17,11 +18,22 @@ static void destroy_scratch(void *unused) {
     }
 }
 
+/* Less than an arena's default, of which a thousand threads would take a whole 47-bit address space: 8 GiB, or as much
+ * less as there is. */
+#define MOST ((size_t)1 << (sizeof(size_t) > 4 ? 33 : 25))
+#define LEAST ((size_t)16 << 20)
+
+static int make_one(struct vmarena **out) {
+    struct vmarena_options options = {.name = "scratch", .reserve = MOST};
+    int error = vmarena_create(out, &options);
+    for (; error == -ENOMEM && options.reserve > LEAST; error = vmarena_create(out, &options)) options.reserve /= 2;
+    return error;
+}
+
 /* Made together, so that one exit call frees both. */
 static int make_scratch(void) {
-    static const struct vmarena_options options = {.name = "scratch"};
     for (size_t i = 0; i < ARENAS; i++) {
-        int error = vmarena_create(&scratch[i], &options);
+        int error = make_one(&scratch[i]);
         if (i + 1 == ARENAS && error == 0) {
             error = vmarena_prim_at_thread_exit(destroy_scratch, NULL);
             if (error != 0) error = vmarena_fail(error, "vmarena_scratch_begin: no memory for a thread-exit function");
