@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""Foreign code in a child process: a fault in guarded memory comes back as an exception."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import sys
+import time
+import traceback
+import warnings
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from . import _vmarena as _c
+from ._faults import Fault, Memory, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Result = TypeVar("Result")
+
+# What comes down the pipe: a fault's record, written by the signal handler; or a pickled result or exception with its
+# traceback in words, and what became of the memories.
+_FAULT, _RESULT, _EXCEPTION = b"F", b"R", b"E"
+
+
+class Crash(Exception):
+    """Foreign code ended its child process, other than by a fault in guarded memory."""
+
+    __module__ = "vmarena"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, status)
+        #: Of waitpid(2), as os.waitstatus_to_exitcode() gives it: a negative signal number or an exit status.
+        self.status = status
+        self.signal = signal.Signals(-status) if status < 0 else None
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def call(function: Callable[..., Result], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Result:
+    """function(*args, **kwargs) in a forked child process; its result comes back pickled.
+
+    A fault in the memory of an arena or view (its guards, what was freed, what is protected) raises Fault here. A crash
+    elsewhere raises Crash with the signal. An exception is raised here, with the child's traceback in a note. What the
+    function changes in memory stays in the child. timeout is in seconds: the child is killed, and TimeoutError raised.
+    """
+    return call_with((), timeout, function, args, kwargs)
+
+
+def call_with(
+    memories: Sequence[Memory],
+    timeout: float | None,
+    function: Callable[..., Result],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Result:
+    """As call(). Afterwards what surrounds the memories is checked, and what was written to them comes back."""
+    reader, writer = os.pipe()
+    child = _fork()
+    if child == 0:
+        _run(writer, memories, function, args, kwargs)
+    os.close(writer)
+    try:
+        message = _receive(reader, timeout)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        os.close(reader)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return _take(message, status, memories, _name(function))
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", None) or function)
+
+
+def _fork() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    with warnings.catch_warnings():
+        # "use of fork() may lead to deadlocks": numpy starts threads when it is imported; the child does not use them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _receive(reader: int, timeout: float | None) -> bytes:
+    pieces = []
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not poll.poll(None if left is None else left * 1000):
+            raise TimeoutError(f"no answer from the child process within {timeout} s")
+        piece = os.read(reader, 1 << 20)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+
+
+def _take(message: bytes, status: int, memories: Sequence[Memory], name: str) -> Any:
+    tag, body = message[:1], message[1:]
+    if tag == _FAULT:
+        fault = Fault(_c.decode_fault(body))
+        fault.add_note(f"in {fault.place or name}, which {name} called" if fault.place else f"in {name}")
+        raise fault
+    if status < 0:
+        raise Crash(f"{name} was killed by {signal.Signals(-status).name}, outside of guarded memory", status)
+    if not tag or status != 0:
+        raise Crash(f"{name} ended its process with status {status}", status)
+    if tag == _EXCEPTION:
+        error, text = pickle.loads(body)
+        error.add_note(f"In the child process:\n{text}")
+        raise error
+    result, changed = pickle.loads(body)
+    for index, data in changed.items():
+        write(memories[index], data)
+    return result
+
+
+# ---- in the child ----------------------------------------------------------------------------------------------------
+
+
+def _run(
+    writer: int,
+    memories: Sequence[Memory],
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> NoReturn:
+    """Ends the process without what a normal end runs: exit functions and buffered files are the parent's."""
+    try:
+        _send(writer, _answer(writer, memories, function, args, kwargs))
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:
+        os._exit(0)
+
+
+def _answer(
+    writer: int,
+    memories: Sequence[Memory],
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> bytes:
+    try:
+        before = [_contents(memory) for memory in memories]
+        _c.report_faults(writer, False)
+        result = function(*args, **kwargs)
+        for memory in memories:
+            if not memory.released:
+                memory.check()
+        changed = {index: now for index, memory in enumerate(memories) if (now := _contents(memory)) != before[index]}
+        try:
+            return _RESULT + pickle.dumps((result, changed))
+        except Exception as error:
+            raise TypeError(f"the result of {_name(function)} cannot be pickled: {error}") from None
+    except BaseException as error:
+        return _EXCEPTION + _pickled_error(error)
+
+
+def _contents(memory: Memory) -> bytes:
+    return b"" if memory.released else bytes(memory)
+
+
+def _pickled_error(error: BaseException) -> bytes:
+    text = "".join(traceback.format_exception(error))
+    # What would end this process as well, or cannot make the way, comes in words.
+    if not isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
+        try:
+            message = pickle.dumps((error, text))
+            pickle.loads(message)
+            return message
+        except Exception:
+            pass
+    return pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), text))
+
+
+def _send(writer: int, message: bytes) -> None:
+    left = memoryview(message)
+    while left:
+        left = left[os.write(writer, left):]

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""The pytest fixture vmarena_fenced: a test runs twice, with its input ending at a guard and starting after one.
+
+    def test_checksum(vmarena_fenced):
+        data = vmarena_fenced(b"some input")                # any bytes; bytes-like, for ctypes, numpy, extensions
+        assert vmarena_fenced.call(checksum, data, len(data)) == 0x1234
+
+An overrun in checksum(), compiled code of whatever origin, fails the test and tells which byte was touched, and how.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from . import _vmarena as _c
+from ._arena import _array, _fenced_memory, fenced
+from ._child import call_with
+from ._faults import Error, Memory, Side
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from typing_extensions import Buffer
+
+Result = TypeVar("Result")
+_stderr_key = pytest.StashKey[int]()
+
+
+class Fenced:
+    """What the fixture vmarena_fenced gives."""
+
+    def __init__(self, side: Side) -> None:
+        #: The side at which the guards lie.
+        self.side = side
+        self._memories: list[Memory] = []
+
+    def __call__(self, data: Buffer, *, align: int = 1, writable: bool = True) -> Memory:
+        """A copy of data flush against a guard; writable False: a write to it faults, too."""
+        self._memories.append(fenced(data, self.side, align=align, writable=writable))
+        return self._memories[-1]
+
+    def array(self, values: Any, dtype: Any = None) -> Any:
+        """A copy of an array, or what makes one, as a numpy array flush against a guard."""
+        import numpy
+
+        source = numpy.asarray(values, dtype)
+        copy = self.zeros(source.shape, source.dtype)
+        copy[...] = source
+        return copy
+
+    def zeros(self, shape: int | Sequence[int], dtype: Any = float) -> Any:
+        """A zeroed numpy array flush against a guard."""
+        return _array(self._allocate, shape, dtype)
+
+    def _allocate(self, size: int, align: int) -> Memory:
+        self._memories.append(_fenced_memory(size, align, self.side)[1])
+        return self._memories[-1]
+
+    def call(self, function: Callable[..., Result], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Result:
+        """function(*args, **kwargs) in a child process, as vmarena.call(): for code that may fault.
+
+        What it writes to this fixture's memory and arrays is there afterwards.
+        """
+        return call_with(self._memories, timeout, function, args, kwargs)
+
+    def check(self) -> None:
+        """Raises Error where the bytes at the side without a guard were overwritten. Done at the end of the test, too."""
+        for memory in self._memories:
+            memory.check()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # As pytest's own faulthandler plug-in does: where its capturing does not reach.
+    try:
+        config.stash[_stderr_key] = os.dup(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):
+        config.stash[_stderr_key] = -1
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    stderr = config.stash.get(_stderr_key, -1)
+    if stderr >= 0:
+        os.close(stderr)
+        del config.stash[_stderr_key]
+
+
+@pytest.fixture(params=list(Side), ids=str)
+def vmarena_fenced(request: pytest.FixtureRequest) -> Iterator[Fenced]:
+    """Buffers flush against a guard page, at the end and at the start: vmarena_fenced(data), .array(...), .call(...)."""
+    fence = Fenced(request.param)
+    # A fault outside of call() ends the process: say of what, before faulthandler says where.
+    _c.report_faults(request.config.stash.get(_stderr_key, -1), True)
+    try:
+        yield fence
+    finally:
+        _c.report_faults(-1, False)
+    try:
+        fence.check()
+    except Error as error:
+        pytest.fail(str(error.strerror), pytrace=False)
