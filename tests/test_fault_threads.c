@@ -424,7 +424,7 @@ static _Atomic bool stop;
 
 static void *install_and_uninstall(void *arg) {
     size_t rounds = 0, *done = arg;
-    for (; !stop; rounds++) {
+    for (; rounds < 10 || !stop; rounds++) {
         int error = vmarena_fault_install();
         if (error == 0) error = vmarena_fault_uninstall();
         if (error != 0) return NULL;
