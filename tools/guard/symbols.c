@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+#include "symbols.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "elf.h"
+#include "program.h"
+
+extern char **environ;
+
+/* What is known of one place in one file. */
+struct place {
+    char *module;
+    uint64_t offset; /* in the file */
+    uint64_t address;
+    struct vmarena_name *names;
+    unsigned count;
+    struct place *next;
+};
+
+#define BUCKETS 1024
+static struct place *buckets[BUCKETS];
+static char tool[4096]; /* "": none */
+
+/* All four speak GNU addr2line's language; llvm-symbolizer when told to. */
+static const char *const tools[] = {"addr2line", "eu-addr2line", "llvm-addr2line", "llvm-symbolizer"};
+
+bool vmarena_symbols_open(const char *wanted) {
+    const char *why;
+    tool[0] = '\0';
+    if (wanted != NULL) {
+        if (strcmp(wanted, "none") == 0 || vmarena_program_find(wanted, tool, sizeof tool, &why)) return true;
+        tool[0] = '\0';
+        return false;
+    }
+    for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++)
+        if (vmarena_program_find(tools[i], tool, sizeof tool, &why)) return true;
+    tool[0] = '\0';
+    return false;
+}
+
+static struct place **bucket_of(const char *module, uint64_t offset) {
+    uint64_t hash = offset;
+    for (; *module != '\0'; module++) hash = hash * 31 + (unsigned char)*module;
+    return &buckets[hash * UINT64_C(0x9e3779b97f4a7c15) >> 54];
+}
+
+static struct place *find_place(const char *module, uint64_t offset) {
+    for (struct place *place = *bucket_of(module, offset); place != NULL; place = place->next)
+        if (place->offset == offset && strcmp(place->module, module) == 0) return place;
+    return NULL;
+}
+
+static void *must(void *memory) {
+    if (memory != NULL) return memory;
+    fputs("vmarena guard: out of memory\n", stderr);
+    exit(2);
+}
+
+static struct place *add_place(const char *module, uint64_t offset) {
+    struct place **bucket = bucket_of(module, offset), *place = must(calloc(1, sizeof *place));
+    *place = (struct place){.module = must(strdup(module)), .offset = offset, .next = *bucket};
+    return *bucket = place;
+}
+
+/* A return address belongs to the instruction before it. */
+static uint64_t offset_of(const struct vmarena_report_frame *frame) { return frame->offset - (frame->exact ? 0 : 1); }
+
+/* ---- from the symbol table ---- */
+
+static void add_name(struct place *place, const char *function, uint64_t into, const char *file, unsigned line) {
+    place->names = must(realloc(place->names, (place->count + 1) * sizeof *place->names));
+    place->names[place->count++] = (struct vmarena_name){
+        .function = function == NULL ? NULL : must(strdup(function)),
+        .offset = into,
+        .file = file == NULL ? NULL : must(strdup(file)),
+        .line = line,
+    };
+}
+
+/* ---- from the tool ---- */
+
+/* ARGUMENTS: the tool's, ADDRESSES: how many places one run is asked about. */
+#define ARGUMENTS 8
+#define ADDRESSES 192
+
+static int spawn_tool(char **arguments, pid_t *child) {
+    int ends[2];
+    posix_spawn_file_actions_t actions;
+    if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    int error = posix_spawn(child, arguments[0], &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    if (error == 0) return ends[0];
+    close(ends[0]);
+    return -1;
+}
+
+/* "file:line", perhaps with " (discriminator 3)" behind it; "??:0" and "??:?" say that nothing is known. */
+static bool split_line(char *text, unsigned *line) {
+    char *space = strstr(text, " (discriminator"), *end;
+    if (space != NULL) *space = '\0';
+    char *colon = strrchr(text, ':');
+    if (colon == NULL || text[0] == '?') return false;
+    unsigned long number = strtoul(colon + 1, &end, 10);
+    *colon = '\0';
+    *line = (unsigned)number;
+    return end != colon + 1 && number != 0;
+}
+
+/*
+ * What the tool says of one address: pairs of lines, the function and its file, the innermost of inlined ones first.
+ * Without debug information its function is only the nearest symbol, which may be another's: the file's own symbol table,
+ * which knows sizes, decides then, and the tool's part is the demangled name.
+ */
+static void take_pair(struct place *place, const char *function, char *where) {
+    unsigned line;
+    bool known = strcmp(function, "??") != 0;
+    if (split_line(where, &line)) {
+        add_name(place, known ? function : NULL, 0, where, line);
+        return;
+    }
+    if (place->count == 0 && known) add_name(place, function, 0, NULL, 0);
+}
+
+static void read_answers(FILE *answers, struct place **asked, size_t count) {
+    char *function = NULL, *where = NULL;
+    size_t function_room = 0, where_room = 0, i = (size_t)-1;
+    while (getline(&function, &function_room, answers) > 0) {
+        function[strcspn(function, "\n")] = '\0';
+        if (strncmp(function, "0x", 2) == 0) {
+            i++;
+            continue;
+        }
+        if (getline(&where, &where_room, answers) <= 0) break;
+        where[strcspn(where, "\n")] = '\0';
+        if (i < count) take_pair(asked[i], function, where);
+    }
+    free(function);
+    free(where);
+}
+
+static void ask(const char *module, struct place **asked, size_t count) {
+    char text[ADDRESSES][20], *arguments[ARGUMENTS + ADDRESSES + 1] = {tool};
+    size_t n = 1;
+    pid_t child;
+    if (strstr(tool, "symbolizer") != NULL) arguments[n++] = (char[]){"--output-style=GNU"};
+    arguments[n++] = (char[]){"-a"}, arguments[n++] = (char[]){"-f"}, arguments[n++] = (char[]){"-C"};
+    arguments[n++] = (char[]){"-i"}, arguments[n++] = (char[]){"-e"}, arguments[n++] = (char *)(uintptr_t)module;
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(text[i], sizeof text[i], "0x%llx", (unsigned long long)asked[i]->address);
+        arguments[n++] = text[i];
+    }
+    int fd = spawn_tool(arguments, &child);
+    FILE *answers = fd < 0 ? NULL : fdopen(fd, "r");
+    if (answers == NULL) return;
+    read_answers(answers, asked, count);
+    fclose(answers);
+    (void)waitpid(child, NULL, 0);
+}
+
+/* ---- both ---- */
+
+static bool has_line(const struct place *place) { return place->count > 0 && place->names[0].file != NULL; }
+
+/* Whether a demangled name may stand for the symbol: only a mangled one (Itanium C++ ABI, 5.1; Rust's v0) changes. */
+static bool is_mangled(const char *symbol) { return strncmp(symbol, "_Z", 2) == 0 || strncmp(symbol, "_R", 2) == 0; }
+
+static void settle(const struct vmarena_elf *elf, struct place *place) {
+    uint64_t into = 0;
+    if (has_line(place)) return;
+    const char *symbol = elf->bytes == NULL ? NULL : vmarena_elf_function(elf, place->address, &into);
+    const char *demangled = place->count > 0 ? place->names[0].function : NULL;
+    const char *name = symbol != NULL && demangled != NULL && is_mangled(symbol) ? demangled : symbol;
+    place->count = 0;
+    if (name != NULL) add_name(place, name, into, NULL, 0);
+}
+
+static void load_module(const char *module, struct place **asked, size_t count) {
+    struct vmarena_elf elf;
+    if (vmarena_elf_open(&elf, module) != 0) return; /* not a file any more: module and offset must do */
+    for (size_t i = 0; i < count; i++)
+        if (!vmarena_elf_address(&elf, asked[i]->offset, &asked[i]->address)) asked[i]->address = asked[i]->offset;
+    if (tool[0] != '\0') ask(module, asked, count);
+    for (size_t i = 0; i < count; i++) settle(&elf, asked[i]);
+    vmarena_elf_close(&elf);
+}
+
+static size_t gather(const struct vmarena_report *report, uint32_t module, const struct vmarena_report_stack *stack,
+                     struct place **asked, size_t count) {
+    for (uint64_t i = 0; i < stack->count && count < ADDRESSES; i++) {
+        const struct vmarena_report_frame *frame = &stack->frames[i];
+        if (frame->module != module) continue;
+        const char *path = report->module[module - 1];
+        if (find_place(path, offset_of(frame)) == NULL) asked[count++] = add_place(path, offset_of(frame));
+    }
+    return count;
+}
+
+void vmarena_symbols_load(const struct vmarena_report *report) {
+    struct place *asked[ADDRESSES];
+    for (uint32_t module = 1; module <= report->modules; module++) {
+        size_t count = gather(report, module, &report->access_stack, asked, 0);
+        count = gather(report, module, &report->alloc_stack, asked, count);
+        count = gather(report, module, &report->free_stack, asked, count);
+        if (count > 0) load_module(report->module[module - 1], asked, count);
+    }
+}
+
+unsigned vmarena_symbols_resolve(const struct vmarena_report *report, const struct vmarena_report_frame *frame,
+                                 const struct vmarena_name **names, void *unused) {
+    (void)unused;
+    if (frame->module == 0) return 0;
+    struct place *place = find_place(report->module[frame->module - 1], offset_of(frame));
+    if (place == NULL) return 0;
+    *names = place->names;
+    return place->count;
+}

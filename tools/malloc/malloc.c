@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The malloc family. Semantics are glibc's, to the byte where programs rely on them: realloc(p, 0) frees,
+ * memalign() rounds an odd alignment up, malloc_usable_size() is what may be used, here exactly what was asked for.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "prim.h"
+#include "state.h"
+
+/*
+ * The functions below have frame pointers (see meson.build): so the caller's frame is two loads away, and the walk over
+ * the program's stack starts there.
+ */
+#define ENTER()                                                                                                        \
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;                                                     \
+    vmarena_prim_frame_of_caller(&thread->caller);                                                                     \
+    thread->busy = true;                                                                                               \
+    int saved_errno = errno
+
+#define LEAVE()                                                                                                        \
+    thread->busy = false;                                                                                              \
+    errno = saved_errno;                                                                                               \
+    count_call(thread)
+
+/* The command sees the figures of a process that is killed, or replaces itself, as they were at most so many calls ago. */
+#define PUBLISH_EVERY 1024
+
+static inline void count_call(struct vmarena_malloc_thread *thread) {
+    if (__builtin_expect(++thread->calls % PUBLISH_EVERY == 0, 0)) vmarena_malloc_publish();
+}
+
+static inline void *or_enomem(void *pointer) {
+    if (__builtin_expect(pointer == NULL, 0)) errno = ENOMEM;
+    return pointer;
+}
+
+VMARENA_REPLACES void *malloc(size_t size) {
+    if (!vmarena_malloc_guards()) return vmarena_plain_alloc(size, 0, NULL);
+    ENTER();
+    void *pointer = vmarena_heap_alloc(vmarena_malloc.heap, size, 0);
+    LEAVE();
+    return or_enomem(pointer);
+}
+
+VMARENA_REPLACES void *calloc(size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return or_enomem(NULL);
+    if (!vmarena_malloc_guards()) return vmarena_plain_calloc(bytes, 0, NULL);
+    ENTER();
+    void *pointer = vmarena_heap_calloc(vmarena_malloc.heap, 1, bytes, 0);
+    LEAVE();
+    return or_enomem(pointer);
+}
+
+/* Where the heap does not serve at this moment, but may have given the pointer. */
+static bool is_guarded(const void *pointer) {
+    return vmarena_malloc.heap != NULL && vmarena_heap_owns(vmarena_malloc.heap, pointer);
+}
+
+static void free_plain(void *pointer) {
+    int saved_errno = errno;
+    if (is_guarded(pointer)) (void)vmarena_heap_free(vmarena_malloc.heap, pointer);
+    else if (vmarena_plain_owns(pointer, NULL)) vmarena_plain_free(pointer, NULL);
+    errno = saved_errno;
+}
+
+static void *realloc_plain(void *pointer, size_t size) {
+    if (pointer == NULL) return vmarena_plain_alloc(size, 0, NULL);
+    if (is_guarded(pointer)) return or_enomem(vmarena_heap_realloc(vmarena_malloc.heap, pointer, size));
+    if (vmarena_plain_owns(pointer, NULL)) return vmarena_plain_realloc(pointer, size, NULL);
+    return or_enomem(NULL);
+}
+
+VMARENA_REPLACES void free(void *pointer) {
+    if (pointer == NULL) return;
+    if (!vmarena_malloc_guards()) {
+        free_plain(pointer);
+        return;
+    }
+    ENTER();
+    (void)vmarena_heap_free(vmarena_malloc.heap, pointer);
+    LEAVE();
+}
+
+VMARENA_REPLACES void *realloc(void *pointer, size_t size) {
+    if (pointer != NULL && size == 0) {
+        free(pointer);
+        return NULL;
+    }
+    if (!vmarena_malloc_guards()) return realloc_plain(pointer, size);
+    ENTER();
+    void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, size);
+    LEAVE();
+    return or_enomem(moved);
+}
+
+VMARENA_REPLACES void *reallocarray(void *pointer, size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return or_enomem(NULL);
+    if (pointer != NULL && bytes == 0) {
+        free(pointer);
+        return NULL;
+    }
+    if (!vmarena_malloc_guards()) return realloc_plain(pointer, bytes);
+    ENTER();
+    void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, bytes);
+    LEAVE();
+    return or_enomem(moved);
+}
+
+/* ---- aligned ---- */
+
+/* 0: too large. */
+static size_t power_of_two(size_t align) {
+    size_t least = vmarena_malloc.options.align, power = least == 0 ? 16 : least;
+    while (power != 0 && power < align) power <<= 1;
+    return power;
+}
+
+/* Kept out of the callers' frames: `caller` is theirs. */
+static void *alloc_aligned(const struct vmarena_prim_frame *caller, size_t align, size_t size) {
+    size_t power = power_of_two(align);
+    if (power == 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (!vmarena_malloc_guards()) return vmarena_plain_alloc(size, power, NULL);
+    ENTER();
+    thread->caller = *caller;
+    void *pointer = vmarena_heap_alloc(vmarena_malloc.heap, size, power);
+    LEAVE();
+    return or_enomem(pointer);
+}
+
+VMARENA_REPLACES void *memalign(size_t align, size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    return alloc_aligned(&caller, align, size);
+}
+
+VMARENA_REPLACES void *aligned_alloc(size_t align, size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    return alloc_aligned(&caller, align, size);
+}
+
+VMARENA_REPLACES int posix_memalign(void **out, size_t align, size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    if (align % sizeof(void *) != 0 || align == 0 || (align & (align - 1)) != 0) return EINVAL;
+    int saved_errno = errno;
+    void *pointer = alloc_aligned(&caller, align, size);
+    errno = saved_errno;
+    if (pointer == NULL) return ENOMEM;
+    *out = pointer;
+    return 0;
+}
+
+VMARENA_REPLACES void *valloc(size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    return alloc_aligned(&caller, vmarena_prim_page_size(), size);
+}
+
+VMARENA_REPLACES void *pvalloc(size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    size_t page = vmarena_prim_page_size();
+    if (size > SIZE_MAX - page) return or_enomem(NULL);
+    return alloc_aligned(&caller, page, (size + page - 1) & ~(page - 1));
+}
+
+/* ---- the rest ---- */
+
+VMARENA_REPLACES size_t malloc_usable_size(void *pointer) {
+    if (pointer == NULL) return 0;
+    if (is_guarded(pointer)) return vmarena_heap_usable_size(vmarena_malloc.heap, pointer);
+    return vmarena_plain_owns(pointer, NULL) ? vmarena_plain_usable_size(pointer, NULL) : 0;
+}
+
+/* cfree(3), gone from glibc 2.26; programs that still call it were linked before. */
+VMARENA_REPLACES void cfree(void *pointer);
+VMARENA_REPLACES void cfree(void *pointer) { free(pointer); }
+
+static void free_stated(const struct vmarena_prim_frame *caller, void *pointer, size_t size, size_t align) {
+    if (!vmarena_malloc_guards()) {
+        free_plain(pointer);
+        return;
+    }
+    ENTER();
+    thread->caller = *caller;
+    (void)vmarena_heap_free_sized(vmarena_malloc.heap, pointer, size, align);
+    LEAVE();
+}
+
+/* C23 7.24.3.4 and 7.24.3.5; glibc has none before 2.42. */
+VMARENA_REPLACES void free_sized(void *pointer, size_t size);
+VMARENA_REPLACES void free_sized(void *pointer, size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    if (pointer != NULL) free_stated(&caller, pointer, size, 0);
+}
+
+VMARENA_REPLACES void free_aligned_sized(void *pointer, size_t align, size_t size);
+VMARENA_REPLACES void free_aligned_sized(void *pointer, size_t align, size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    if (pointer != NULL) free_stated(&caller, pointer, size, power_of_two(align));
+}

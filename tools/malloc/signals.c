@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SIGSEGV and SIGBUS belong to us; the program's own handlers for them stand behind ours and get every fault that is not
+ * in the heap's memory, with their own masks and flags, as if we were not there. Neither signal can be blocked while the
+ * program is guarded: a fault in a guard would end it without a word.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "prim.h"
+#include "state.h"
+
+/*
+ * What this file replaces, for our own use: linked with --wrap (see meson.build), so that the library's calls of
+ * sigaction() and pthread_sigmask() come here and not to the replacements below.
+ */
+int __sigaction(int signo, const struct sigaction *action, struct sigaction *previous); /* glibc's own */
+int __wrap_sigaction(int signo, const struct sigaction *action, struct sigaction *previous);
+int __wrap_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous);
+
+int __wrap_sigaction(int signo, const struct sigaction *action, struct sigaction *previous) {
+    return __sigaction(signo, action, previous);
+}
+
+/* glibc keeps two signals, 32 and 33, for itself. */
+#define KERNEL_SET_BYTES 8
+int __wrap_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous) {
+    sigset_t open;
+    if (set != NULL) {
+        open = *set;
+        open.__val[0] &= ~(UINT64_C(3) << 31);
+        set = &open;
+    }
+    return syscall(SYS_rt_sigprocmask, how, set, previous, KERNEL_SET_BYTES) == 0 ? 0 : errno;
+}
+
+#define SIGNALS 2
+static const int signals[SIGNALS] = {SIGSEGV, SIGBUS};
+
+/* What the program set, one for each signal. A reader may meet a writer: the count is odd while a slot changes. */
+static struct {
+    _Atomic unsigned version;
+    struct vmarena_prim_action action;
+} behind[SIGNALS];
+static pthread_mutex_t behind_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool opened;
+
+static bool is_ours(int signo) { return signo == SIGSEGV || signo == SIGBUS; }
+static unsigned index_of(int signo) { return signo == SIGBUS; }
+
+static struct vmarena_prim_action read_behind(unsigned i) {
+    struct vmarena_prim_action copy;
+    unsigned before;
+    do {
+        before = atomic_load_explicit(&behind[i].version, memory_order_acquire);
+        copy = behind[i].action;
+        atomic_thread_fence(memory_order_acquire);
+    } while ((before & 1) != 0 || atomic_load_explicit(&behind[i].version, memory_order_relaxed) != before);
+    return copy;
+}
+
+/* Signals are blocked meanwhile, since a handler may set handlers. */
+static void write_behind(unsigned i, const struct sigaction *action) {
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)__wrap_pthread_sigmask(SIG_BLOCK, &all, &before);
+    (void)pthread_mutex_lock(&behind_lock);
+    atomic_fetch_add_explicit(&behind[i].version, 1, memory_order_acquire);
+    behind[i].action.system = *action;
+    atomic_fetch_add_explicit(&behind[i].version, 1, memory_order_release);
+    (void)pthread_mutex_unlock(&behind_lock);
+    (void)__wrap_pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static bool is_default(const struct vmarena_prim_action *action) { return action->system.sa_handler == SIG_DFL; }
+
+/* SA_RESETHAND took the handler away, or the default action was set to die of the signal. */
+static void chain(int signo, siginfo_t *info, void *context) {
+    unsigned i = index_of(signo);
+    struct vmarena_prim_action action = read_behind(i), set = action;
+    /* The program's handler is about to be called once and no more: before the call, as the kernel does it. */
+    if (!is_default(&set) && set.system.sa_handler != SIG_IGN && (set.system.sa_flags & (int)SA_RESETHAND) != 0) {
+        struct sigaction reset = {.sa_flags = 0};
+        reset.sa_handler = SIG_DFL;
+        write_behind(i, &reset);
+    }
+    vmarena_prim_signal_chain(signo, info, context, &action);
+}
+
+static void handle(int signo, siginfo_t *info, void *context) {
+    int saved_errno = errno;
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (vmarena_prim_peek_faulted(context)) return;
+    void *outer = thread->context;
+    thread->context = context;
+    thread->told = false;
+    bool dealt = vmarena_handle_signal(signo, info, context);
+    if (!dealt && !thread->told && vmarena_prim_fault_is_access(signo, info)) {
+        struct vmarena_prim_action action = read_behind(index_of(signo));
+        struct vmarena_fault fault;
+        vmarena_prim_fault_read(&fault, signo, info, context);
+        if (is_default(&action)) vmarena_tell_wild(&fault, context);
+    }
+    thread->context = outer;
+    errno = saved_errno;
+    if (!dealt) chain(signo, info, context);
+}
+
+/* In the handler, for a fault in the heap's memory: told, then made legal, so that the access is tried again. */
+static bool mend(const struct vmarena_fault *fault, void *unused) {
+    (void)unused;
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    thread->told = true;
+    vmarena_tell_fault(fault, thread->context);
+    return vmarena_heap_expose(vmarena_malloc.heap, fault->address) == 0;
+}
+
+void vmarena_signals_open(void) {
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | (int)SA_RESTART};
+    action.sa_sigaction = handle;
+    sigemptyset(&action.sa_mask);
+    (void)vmarena_fault_host(true);
+    (void)vmarena_heap_on_fault(vmarena_malloc.heap, mend, NULL);
+    for (unsigned i = 0; i < SIGNALS; i++) (void)__sigaction(signals[i], &action, &behind[i].action.system);
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (unsigned i = 0; i < SIGNALS; i++) sigaddset(&ours, signals[i]);
+    (void)__wrap_pthread_sigmask(SIG_UNBLOCK, &ours, NULL); /* inherited from who started the program */
+    opened = true;
+}
+
+/* ---- what the program sees instead ---- */
+
+static void without_ours(sigset_t *set) {
+    for (unsigned i = 0; i < SIGNALS; i++) (void)sigdelset(set, signals[i]);
+}
+
+VMARENA_REPLACES int sigaction(int signo, const struct sigaction *restrict action,
+                               struct sigaction *restrict previous) {
+    if (!opened) return __sigaction(signo, action, previous);
+    if (is_ours(signo)) {
+        struct sigaction before = read_behind(index_of(signo)).system;
+        if (action != NULL) write_behind(index_of(signo), action);
+        if (previous != NULL) *previous = before;
+        return 0;
+    }
+    if (action == NULL) return __sigaction(signo, NULL, previous);
+    struct sigaction open = *action;
+    without_ours(&open.sa_mask);
+    return __sigaction(signo, &open, previous);
+}
+
+static __sighandler_t set_handler(int signo, __sighandler_t handler, int flags) {
+    struct sigaction action = {.sa_flags = flags}, previous;
+    action.sa_handler = handler;
+    sigemptyset(&action.sa_mask);
+    if (handler == SIG_ERR) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    return sigaction(signo, &action, &previous) == 0 ? previous.sa_handler : SIG_ERR;
+}
+
+/* As glibc's signal(2): BSD semantics. */
+VMARENA_REPLACES __sighandler_t signal(int signo, __sighandler_t handler) {
+    return set_handler(signo, handler, (int)SA_RESTART);
+}
+VMARENA_REPLACES __sighandler_t bsd_signal(int signo, __sighandler_t handler);
+VMARENA_REPLACES __sighandler_t bsd_signal(int signo, __sighandler_t handler) { return signal(signo, handler); }
+VMARENA_REPLACES __sighandler_t ssignal(int signo, __sighandler_t handler) { return signal(signo, handler); }
+VMARENA_REPLACES __sighandler_t sysv_signal(int signo, __sighandler_t handler) {
+    return set_handler(signo, handler, (int)(SA_RESETHAND | SA_NODEFER));
+}
+/* What signal() means in a program compiled with -std=c11 and _XOPEN_SOURCE. */
+VMARENA_REPLACES __sighandler_t __sysv_signal(int signo, __sighandler_t handler) { return sysv_signal(signo, handler); }
+
+/* previous is filled in the kernel's size: the rest of a sigset_t is left as it was, as glibc leaves it. */
+VMARENA_REPLACES int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict previous) {
+    if (!opened || set == NULL || how == SIG_UNBLOCK) return __wrap_pthread_sigmask(how, set, previous);
+    sigset_t open = *set;
+    without_ours(&open);
+    int saved_errno = errno, error = __wrap_pthread_sigmask(how, &open, previous);
+    errno = saved_errno;
+    return error;
+}
+
+VMARENA_REPLACES int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict previous) {
+    int error = pthread_sigmask(how, set, previous);
+    if (error == 0) return 0;
+    errno = error;
+    return -1;
+}

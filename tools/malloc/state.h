@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the preloaded malloc share.
+ *
+ *      malloc.c     the malloc family: each call goes to the heap, or to the C library's own allocator
+ *      start.c      from the environment to a heap; exit, fork, the figures
+ *      plain.c      objects that are not guarded, from the C library's allocator
+ *      signals.c    the fault handler, and the program's own behind it
+ *      tell.c       errors made into reports
+ *      calls.c      the buffers given to read(2), write(2) and their kin
+ *
+ * Nothing here allocates from the program's malloc. Reports go into memory shared with `vmarena guard`, or, without it,
+ * to standard error.
+ */
+#ifndef VMARENA_MALLOC_STATE_H
+#define VMARENA_MALLOC_STATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guard/options.h"
+#include "guard/record.h"
+#include "prim/unwind.h"
+#include "vmarena/heap.h"
+
+/* The library is preloaded into programs that may use libvmarena themselves: nothing leaves it but what it replaces. */
+#define VMARENA_REPLACES __attribute__((visibility("default")))
+
+enum vmarena_malloc_mode {
+    VMARENA_MALLOC_NEW,      /* nothing is set up yet */
+    VMARENA_MALLOC_STARTING, /* one thread is at it; others, and its own calls, get plain memory */
+    VMARENA_MALLOC_PLAIN,    /* nothing is guarded in this process */
+    VMARENA_MALLOC_GUARDING,
+};
+
+struct vmarena_malloc_state {
+    _Atomic int mode;
+    struct vmarena_heap *heap;
+    struct vmarena_guard_options options;
+    struct vmarena_channel *channel; /* NULL: reports go to standard error */
+    struct vmarena_guard_figures *_Atomic figures;
+    struct vmarena_guard_figures own; /* where there is no channel or no room in it */
+    struct vmarena_heap_stats before; /* what a fork inherited */
+    _Atomic int process;
+    _Atomic uint64_t errors, repeated;
+    char program[16];
+};
+extern struct vmarena_malloc_state vmarena_malloc;
+
+/* The calling thread's; in the handler, too. */
+struct vmarena_malloc_thread {
+    struct vmarena_prim_frame caller; /* of the public function that the program called */
+    void *context;                    /* of the fault being handled */
+    bool busy;                        /* inside the heap: a call that comes back from there gets plain memory */
+    bool told;                        /* the fault being handled has its report already */
+    uint32_t calls;                   /* since the figures were last made public */
+};
+extern _Thread_local struct vmarena_malloc_thread vmarena_malloc_thread;
+
+/* Sets up on the first call. true: the heap serves. */
+bool vmarena_malloc_start(void);
+
+static inline bool vmarena_malloc_guards(void) {
+    int mode = atomic_load_explicit(&vmarena_malloc.mode, memory_order_acquire);
+    if (__builtin_expect(mode != VMARENA_MALLOC_GUARDING, 0))
+        return mode == VMARENA_MALLOC_NEW && vmarena_malloc_start();
+    return !vmarena_malloc_thread.busy;
+}
+
+/* Writes the heap's figures to where the command sees them. Signal-safe. */
+void vmarena_malloc_publish(void);
+/* The last check, once; and the figures. */
+void vmarena_malloc_finish(void);
+
+/* ---- plain.c: from the C library. Any pointer may be asked about; the others take what these gave. ---- */
+
+void *vmarena_plain_alloc(size_t size, size_t align, void *unused);
+void *vmarena_plain_calloc(size_t size, size_t align, void *unused);
+void *vmarena_plain_realloc(void *pointer, size_t size, void *unused);
+void vmarena_plain_free(void *pointer, void *unused);
+size_t vmarena_plain_usable_size(const void *pointer, void *unused);
+bool vmarena_plain_owns(const void *pointer, void *unused);
+
+/* ---- signals.c ---- */
+
+void vmarena_signals_open(void);
+
+/* ---- tell.c ---- */
+
+/* As options.capture of a heap: from the caller that malloc.c noted. */
+size_t vmarena_tell_capture(void **frames, size_t depth, void *unused);
+/* As options.report of a heap. */
+void vmarena_tell_error(const struct vmarena_heap_report *error, void *unused);
+/* A fault in the heap's memory. Signal-safe. */
+void vmarena_tell_fault(const struct vmarena_fault *fault, const void *context);
+/* A fault nowhere near it, that the program is about to die of. Signal-safe. */
+void vmarena_tell_wild(const struct vmarena_fault *fault, const void *context);
+/* A buffer of `length` bytes given to a system call that writes into it, or reads it, and that does not fit. */
+void vmarena_tell_call(const char *name, bool writes, const void *buffer, size_t length,
+                       const struct vmarena_heap_object *object);
+/* One line on standard error. Signal-safe. */
+void vmarena_tell_line(const char *line);
+
+#endif

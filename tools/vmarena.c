@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "vmarena/version.h"
+
+struct command {
+    const char *name;
+    int (*run)(int count, char **arguments);
+    const char *summary;
+};
+
+static const struct command commands[] = {
+    {"guard", vmarena_command_guard, "run a program with every heap object against a guard page"},
+};
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+static int help(FILE *out) {
+    fputs("usage: vmarena COMMAND [ARGUMENTS]\n\n", out);
+    for (size_t i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\nvmarena COMMAND --help tells more; vmarena --version tells which this is.\n", out);
+    return out == stdout ? 0 : VMARENA_EXIT_USAGE;
+}
+
+int main(int count, char **arguments) {
+    const char *name = count > 1 ? arguments[1] : "";
+    if (*name == '\0') return help(stderr);
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return help(stdout);
+    if (strcmp(name, "--version") == 0) return printf("vmarena %s\n", vmarena_version()) < 0;
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i].name) == 0) return commands[i].run(count - 1, arguments + 1);
+    fprintf(stderr, "vmarena: there is no command '%s'; try: vmarena help\n", name);
+    return VMARENA_EXIT_USAGE;
+}
