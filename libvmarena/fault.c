@@ -235,9 +235,9 @@ void vmarena_scope_unwind(struct vmarena_scope *top) { thread.top = top; }
 
 /* The arguments are in vmarena_try's order, so that it need not move them. */
 HOT int vmarena_try_claiming(void (*body)(void *), void *arg, struct vmarena_fault *fault, const void *claims) {
-    if (body == NULL) return vmarena_fail(-EINVAL, "vmarena_try: no body");
+    if (VMARENA_UNLIKELY(body == NULL)) return vmarena_fail(-EINVAL, "vmarena_try: no body");
     struct vmarena_scope scope;
-    if (sigsetjmp(scope.landing, 0) != 0) {
+    if (VMARENA_UNLIKELY(sigsetjmp(scope.landing, 0) != 0)) {
         if (fault != NULL) *fault = scope.fault;
         return 1;
     }
