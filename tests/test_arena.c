@@ -62,6 +62,7 @@ static void assert_same_stats(const struct vmarena_stats *before, const struct v
 
 static void test_defaults(void **state) {
     (void)state;
+    skip_under_valgrind("the address space is smaller");
     struct vmarena *arena = NULL;
     size_t page = vmarena_page_size();
     assert_int_equal(vmarena_create(&arena, NULL), 0);

