@@ -95,7 +95,7 @@ struct esr_record {
 };
 
 static const struct esr_record *find_esr(const ucontext_t *context) {
-    const unsigned char *at = context->uc_mcontext.__reserved;
+    const unsigned char *at = (const void *)context->uc_mcontext.__reserved; /* its type differs between C libraries */
     const unsigned char *end = at + sizeof context->uc_mcontext.__reserved;
     while (at + sizeof(struct record) <= end) {
         const struct record *head = (const struct record *)(const void *)at;
