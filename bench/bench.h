@@ -70,7 +70,7 @@ static inline void bench_begin(int argc, char **argv) {
         exit(2);
     }
     if (bench.json) printf("[");
-    else printf("%-58s %12s %12s %7s %8s\n", "", "ours", "theirs", "ratio", "at most");
+    else printf("%-66s %12s %12s %7s %8s\n", "", "ours", "theirs", "ratio", "at most");
 }
 
 static inline int bench_end(void) {
@@ -100,7 +100,7 @@ static inline void bench_row(const char *name, const char *peer, double ours, do
     } else {
         char label[96];
         (void)snprintf(label, sizeof label, "%s : %s", name, peer);
-        printf("%-58s %12s %12s %7.2f", label, bench_scaled(ours, a, sizeof a), bench_scaled(theirs, b, sizeof b),
+        printf("%-66s %12s %12s %7.2f", label, bench_scaled(ours, a, sizeof a), bench_scaled(theirs, b, sizeof b),
                ratio);
         if (target > 0) printf(" %8.2f  %s", target, good ? "ok" : "OVER");
         printf("\n");
@@ -119,7 +119,7 @@ static inline void bench_figure(const char *name, double value, const char *unit
         if (target > 0) printf(", \"target\": %.2f, \"met\": %s", target, good ? "true" : "false");
         printf("}");
     } else {
-        printf("%-58s %12.10g %-20s", name, value, unit);
+        printf("%-66s %12.10g %-20s", name, value, unit);
         if (target > 0) printf(" %8.10g  %s", target, good ? "ok" : "OVER");
         printf("\n");
     }
