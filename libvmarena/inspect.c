@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "directory.h"
 #include "error.h"
 #include "pool.h"
 #include "prim.h"
@@ -45,22 +46,36 @@ struct walk {
     vmarena_maps_fn *function;
     void *arg;
     int result; /* of function, which may be negative without being an error of ours */
-    bool self;
+    pid_t pid;
+    struct vmarena_owners owners; /* of another process */
 };
 
 static int visit(const struct vmarena_mapping *found, void *arg) {
     struct walk *walk = arg;
+    char name[VMARENA_NAME_SIZE];
     struct vmarena_mapping mapping = *found;
-    if (walk->self) add_owner(&mapping);
+    if (vmarena_prim_is_self(walk->pid)) add_owner(&mapping);
+    else vmarena_owners_find(&walk->owners, walk->pid, &mapping, name);
     walk->result = walk->function(&mapping, walk->arg);
     return walk->result != 0;
 }
 
 int vmarena_maps(pid_t pid, vmarena_maps_fn *function, void *arg) {
     if (function == NULL) return vmarena_fail(-EINVAL, "vmarena_maps: no function (NULL)");
-    struct walk walk = {.function = function, .arg = arg, .self = vmarena_prim_is_self(pid)};
+    struct walk walk = {.function = function, .arg = arg, .pid = pid};
+    if (!vmarena_prim_is_self(pid)) vmarena_owners_read(&walk.owners, pid);
     int result = vmarena_prim_maps(pid, visit, &walk);
+    vmarena_owners_free(&walk.owners);
     return result == 1 ? walk.result : explained(result, pid, "vmarena_maps");
+}
+
+/* The name is where the caller can keep it: in what the thread got last. */
+static void add_foreign_owner(struct vmarena_mapping *mapping, pid_t pid) {
+    static _Thread_local char name[VMARENA_NAME_SIZE];
+    struct vmarena_owners owners;
+    vmarena_owners_read(&owners, pid);
+    vmarena_owners_find(&owners, pid, mapping, name);
+    vmarena_owners_free(&owners);
 }
 
 int vmarena_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size) {
@@ -70,6 +85,7 @@ int vmarena_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out,
     if (error == -ENOENT)
         return vmarena_fail(error, "vmarena_mapping_at: nothing is mapped at 0x%llx", (unsigned long long)address);
     if (error == 0 && vmarena_prim_is_self(pid)) add_owner(out);
+    else if (error == 0) add_foreign_owner(out, pid);
     return explained(error, pid, "vmarena_mapping_at");
 }
 

@@ -46,6 +46,9 @@ int vmarena_prim_map_file(void *address, size_t size, unsigned prot, bool shared
 /* Replaces what is mapped at address by fresh inaccessible memory that the kernel does not account for. */
 int vmarena_prim_map_reserved(void *address, size_t size);
 
+/* Maps size bytes of private zero-filled memory of a name that other processes see in the memory map of this one. */
+int vmarena_prim_map_named(void **out, size_t size, const char *name);
+
 int vmarena_prim_unmap(void *address, size_t size);
 
 /* Signal-safe on every system we know, although POSIX does not promise it. */
@@ -137,6 +140,7 @@ int vmarena_prim_maps(pid_t pid, vmarena_maps_fn *function, void *arg);
 int vmarena_prim_maps_by_query(pid_t pid, vmarena_maps_fn *function, void *arg); /* the same by PROCMAP_QUERY */
 int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size);
 int vmarena_prim_frame(const void *address, uint64_t *frame);
+int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size); /* all of it, from another process */
 int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out); /* adds to *out */
 int vmarena_prim_fault_counts(bool thread, uint64_t *minor, uint64_t *major);
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "directory.h"
 #include "error.h"
 #include "prim.h"
 #include "registry.h"
@@ -37,10 +38,12 @@ int vmarena_region_reserve(struct vmarena_region *region, const struct vmarena_r
         if (error != 0) error = vmarena_fail(error, "reserve: no memory for the registry of regions");
     }
     if (error != 0) (void)vmarena_prim_unmap(region->outer, region->outer_size);
+    else vmarena_directory_add(region);
     return error;
 }
 
 void vmarena_region_release(struct vmarena_region *region) {
+    vmarena_directory_remove(region);
     vmarena_registry_remove((uintptr_t)region->outer, (uintptr_t)region->outer + region->outer_size);
     (void)vmarena_prim_unmap(region->outer, region->outer_size);
 }

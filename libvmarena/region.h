@@ -46,6 +46,7 @@ struct vmarena_region {
     _Atomic(vmarena_fault_fn *) repair;
     void *repair_arg;
     char name[VMARENA_NAME_SIZE];
+    size_t entry; /* in the directory, plus 1; 0: none */
 };
 
 /* What a reservation is to be; sizes in bytes, whole pages. */

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <setjmp.h>
+#include <sys/prctl.h>
 
 #include "prim.h"
 #include "support.h"
@@ -141,6 +142,7 @@ static pid_t fork_into(void (*body)(void)) {
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no stopped child behind */
         body();
         _exit(0);
     }
@@ -330,6 +332,74 @@ static void test_owners(void **state) {
     struct tally seen = {.owner_base = first};
     assert_int_equal(vmarena_maps(0, tally, &seen), 0);
     assert_int_equal(seen.mappings, 0);
+}
+
+static void make_owners(void) {
+    struct vmarena *arena;
+    struct vmarena_view *view;
+    struct vmarena_options options = {.reserve = 64 * page, .fence = VMARENA_FENCE_END};
+    /* Some come and go, so that entries are used again. */
+    for (size_t i = 0; i < 600; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "arena %zu", i);
+        options.name = name;
+        CHECK(vmarena_create(&arena, &options) == 0);
+        for (size_t j = 0; j <= i % 5; j++) CHECK(vmarena_alloc(arena, 10, 1) != NULL);
+        if (i % 3 == 0) vmarena_destroy(arena);
+    }
+    CHECK(vmarena_view_open(&view, "/proc/self/exe", VMARENA_VIEW_READ) == 0);
+    kill(getpid(), SIGSTOP);
+}
+
+struct foreign {
+    unsigned arenas, views, inherited;
+    uint64_t last_start;
+};
+
+static int count_foreign(const struct vmarena_mapping *mapping, void *arg) {
+    struct foreign *seen = arg;
+    unsigned number;
+    if (mapping->owner == VMARENA_OWNER_NONE || mapping->owner_start == seen->last_start) return 0;
+    seen->last_start = mapping->owner_start;
+    if (mapping->owner == VMARENA_OWNER_VIEW) {
+        assert_string_equal(mapping->owner_name, "/proc/self/exe");
+        seen->views++;
+    } else if (strcmp(mapping->owner_name, "inherited") == 0) {
+        assert_int_equal(mapping->objects, 0);
+        seen->inherited++;
+    } else {
+        assert_int_equal(mapping->owner, VMARENA_OWNER_ARENA);
+        assert_int_equal(sscanf(mapping->owner_name, "arena %u", &number), 1);
+        assert_int_not_equal(number % 3, 0);
+        assert_int_equal(mapping->objects, number % 5 + 1);
+        seen->arenas++;
+    }
+    struct vmarena_mapping again;
+    assert_int_equal(vmarena_mapping_at(*(pid_t *)(seen + 1), mapping->start, &again, NULL, 0), 0);
+    assert_int_equal(again.owner_start, mapping->owner_start);
+    assert_string_equal(again.owner_name, mapping->owner_name);
+    return 0;
+}
+
+/* Of a child, which had a directory of its parent's before: each process has its own. */
+static void test_owners_in_another_process(void **state) {
+    (void)state;
+    struct vmarena *arena;
+    struct {
+        struct foreign seen;
+        pid_t pid;
+    } look = {.pid = 0};
+    struct vmarena_options options = {.reserve = 64 * page, .name = "inherited"};
+    assert_int_equal(vmarena_create(&arena, &options), 0);
+    pid_t child = fork_into(make_owners);
+    vmarena_destroy(arena);
+    wait_until_stopped(child);
+    look.pid = child;
+    assert_int_equal(vmarena_maps(child, count_foreign, &look), 0);
+    assert_int_equal(look.seen.arenas, 400);
+    assert_int_equal(look.seen.inherited, 1);
+    assert_int_equal(look.seen.views, 1);
+    kill_child(child);
 }
 
 /* ---- pages --------------------------------------------------------------------------------------------------------------- */
@@ -696,6 +766,7 @@ int main(void) {
         cmocka_unit_test(test_names_with_newlines),
         cmocka_unit_test(test_one_mapping_by_address),
         cmocka_unit_test(test_owners),
+        cmocka_unit_test(test_owners_in_another_process),
         cmocka_unit_test(test_states_of_pages),
         cmocka_unit_test(test_scan_and_words_agree),
         cmocka_unit_test(test_pages_of_a_file),

@@ -38,7 +38,8 @@ struct vmarena_mapping {
     unsigned prot;    /* VMARENA_NONE, or _READ, _WRITE, _EXEC combined (arena.h) */
     bool shared;      /* MAP_SHARED: writes are seen by others */
     const char *name; /* the file's path as the system writes it, "[heap]" and the like, or "" */
-    /* The arena, heap or view in whose reservation this lies (guards at its edges included), or NONE. */
+    /* The arena, heap or view in whose reservation this lies (guards at its edges included), or NONE. Where the edges of
+       neighbours have become one mapping, the first of them. */
     enum vmarena_owner owner;
     const char *owner_name;          /* "" without one, or without a name */
     uint64_t owner_start, owner_end; /* its reservation */
@@ -56,7 +57,7 @@ VMARENA_API int vmarena_maps(pid_t pid, vmarena_maps_fn *function, void *arg);
 
 /*
  * The one mapping that holds address. The name goes to name[0..size), cut where it is longer, and out->name points
- * there; owner_name points to a static string or into the library, and stands as long as its owner. -ENOENT: nothing is
+ * there; owner_name stands as long as its owner; of another process's, until the thread's next call. -ENOENT: nothing is
  * mapped there. Asks the kernel for just this one where it can (PROCMAP_QUERY, Linux 6.11), and reads the whole list
  * where it cannot.
  */

@@ -22,6 +22,7 @@ bool vmarena_prim_is_self(pid_t pid) { return pid == 0 || pid == getpid(); }
 #ifdef __linux__
 
 #include <linux/perf_event.h>
+#include <sys/uio.h>
 
 #include "linux.h"
 
@@ -426,6 +427,14 @@ int vmarena_prim_frame(const void *address, uint64_t *frame) {
     return 0;
 }
 
+int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size) {
+    struct iovec here = {to, size}, there = {(void *)(uintptr_t)from, size};
+    if (from > UINTPTR_MAX) return -EFAULT;
+    ssize_t got = process_vm_readv(pid == 0 ? getpid() : pid, &here, 1, &there, 1, 0);
+    if (got < 0) return -errno;
+    return (size_t)got == size ? 0 : -EFAULT;
+}
+
 /* ---- totals ------------------------------------------------------------------------------------------------------------- */
 
 static void add_total(struct vmarena_totals *totals, char *line) {
@@ -555,6 +564,9 @@ int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vm
     return (void)pid, (void)wish, (void)function, (void)arg, -EOPNOTSUPP;
 }
 int vmarena_prim_frame(const void *address, uint64_t *frame) { return (void)address, (void)frame, -EOPNOTSUPP; }
+int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size) {
+    return (void)pid, (void)to, (void)from, (void)size, -EOPNOTSUPP;
+}
 int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out) { return (void)pid, (void)out, -EOPNOTSUPP; }
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major) {
     return (void)pid, (void)minor, (void)major, -EOPNOTSUPP;

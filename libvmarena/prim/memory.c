@@ -212,6 +212,15 @@ int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice adv
     return madvise(address, size, system_advice[advice]) == 0 ? 0 : -errno;
 }
 
+int vmarena_prim_map_named(void **out, size_t size, const char *name) {
+    int fd = memfd_create(name, MFD_CLOEXEC);
+    if (fd < 0) return -errno;
+    int error = ftruncate(fd, (off_t)size) == 0 ? 0 : -errno;
+    if (error == 0) error = map_at(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0, out);
+    close(fd);
+    return error;
+}
+
 int vmarena_prim_seal(void *address, size_t size) {
     if (syscall(SYS_mseal, address, size, 0) == 0) return 0;
     return errno == ENOSYS ? -EOPNOTSUPP : -errno;
@@ -347,6 +356,9 @@ int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice adv
     }
     if (advice < VMARENA_PRIM_SEQUENTIAL) return -EOPNOTSUPP;
     return -posix_madvise(address, size, system_advice[advice]);
+}
+int vmarena_prim_map_named(void **out, size_t size, const char *name) {
+    return (void)out, (void)size, (void)name, -EOPNOTSUPP;
 }
 int vmarena_prim_seal(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
 int vmarena_prim_name(void *address, size_t size, const char *name) {
