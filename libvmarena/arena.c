@@ -419,6 +419,21 @@ void *vmarena_alloc_zeroed(struct vmarena *handle, size_t size, size_t align) {
     return object;
 }
 
+/*
+ * Keeps the rewinds that can make a mark stale: one that went lower makes those before it, which went less low,
+ * needless. So floors rise from entry to entry; the oldest is forgotten where there are too many.
+ */
+static void remember_rewind(struct vmarena_arena *arena, uintptr_t floor) {
+    unsigned count = arena->rewound_count;
+    while (count > 0 && arena->rewound[count - 1].floor >= floor) count--;
+    if (count == VMARENA_REWINDS) {
+        memmove(arena->rewound, arena->rewound + 1, (VMARENA_REWINDS - 1) * sizeof arena->rewound[0]);
+        count--;
+    }
+    arena->rewound[count] = (struct vmarena_rewound){++arena->generation, floor};
+    arena->rewound_count = count + 1;
+}
+
 /* The last object: only the end moves. */
 static void *resize_last(struct vmarena_arena *arena, char *object, size_t old_size, size_t new_size) {
     uintptr_t start = (uintptr_t)object, last = (uintptr_t)arena->region.base + arena->region.size;
@@ -427,7 +442,10 @@ static void *resize_last(struct vmarena_arena *arena, char *object, size_t old_s
         return NULL;
     }
     if (vmarena_arena_make_ready(arena, start + new_size) != 0) return NULL;
-    if (new_size < old_size) remember_use(arena);
+    if (new_size < old_size) {
+        remember_use(arena);
+        remember_rewind(arena, start + new_size); /* a mark above it would cut what is allocated next in two */
+    }
     vmarena_arena_set_end(arena, start + new_size);
     if (arena->annotated && new_size > old_size) vmarena_prim_allow(object + old_size, new_size - old_size);
     if (new_size < old_size) forbid(arena, start + new_size, start + old_size);
@@ -449,6 +467,10 @@ static void *resize_bump(struct vmarena_arena *arena, char *object, size_t old_s
     if (new_size <= old_size) {
         forbid(arena, (uintptr_t)object + new_size, (uintptr_t)object + old_size);
         return object;
+    }
+    if ((arena->region.prot & VMARENA_READ) == 0) {
+        (void)vmarena_fail(-EACCES, "the arena is not readable now: an object cannot be moved");
+        return NULL;
     }
     if (check_writable(arena) != 0) return NULL;
     void *moved = vmarena_alloc(&arena->head, new_size, natural_align(object));
@@ -476,21 +498,6 @@ struct vmarena_mark vmarena_mark(const struct vmarena *handle) {
     const struct vmarena_arena *arena = vmarena_arena_of(handle);
     if (arena == NULL) return (struct vmarena_mark){.arena = 0};
     return (struct vmarena_mark){arena->id, arena->generation, handle->cursor, arena->objects.count};
-}
-
-/*
- * Keeps the rewinds that can make a mark stale: one that went lower makes those before it, which went less low,
- * needless. So floors rise from entry to entry; the oldest is forgotten where there are too many.
- */
-static void remember_rewind(struct vmarena_arena *arena, uintptr_t floor) {
-    unsigned count = arena->rewound_count;
-    while (count > 0 && arena->rewound[count - 1].floor >= floor) count--;
-    if (count == VMARENA_REWINDS) {
-        memmove(arena->rewound, arena->rewound + 1, (VMARENA_REWINDS - 1) * sizeof arena->rewound[0]);
-        count--;
-    }
-    arena->rewound[count] = (struct vmarena_rewound){++arena->generation, floor};
-    arena->rewound_count = count + 1;
 }
 
 /* Whether the arena went below the mark since it was taken. */

@@ -466,6 +466,19 @@ static void test_marks(void **state) {
     vmarena_destroy(other);
 }
 
+/* The last object gives bytes back that a mark has counted: the point marked is no more. */
+static void test_marks_above_a_shrunk_object(void **state) {
+    (void)state;
+    struct vmarena *arena = make(1 << 20);
+    char *object = vmarena_alloc(arena, 100, 1);
+    struct vmarena_mark mark = vmarena_mark(arena);
+    assert_ptr_equal(vmarena_resize(arena, object, 100, 40), object);
+    assert_refused(arena, vmarena_rewind(arena, mark), -ESTALE, "rewound past this mark");
+    assert_non_null(vmarena_alloc(arena, 300, 1)); /* lies on both sides of the mark */
+    assert_refused(arena, vmarena_rewind(arena, mark), -ESTALE, "rewound past this mark");
+    vmarena_destroy(arena);
+}
+
 /* A mark of an arena that is gone is foreign to the one that took its place, even at the same address. */
 static void test_marks_of_a_destroyed_arena(void **state) {
     (void)state;
@@ -689,8 +702,10 @@ static void test_refused_while_protected(void **state) {
     assert_null_because(arena, vmarena_resize(arena, object, 100, 200), "not writable");
     assert_refused(arena, vmarena_prefault(arena, 1 << 16), -EACCES, "not writable");
     assert_non_null(vmarena_alloc(arena, 10, 1)); /* itself writes nothing */
+    assert_int_equal(vmarena_protect(arena, VMARENA_WRITE), 0);
+    assert_null_because(arena, vmarena_resize(arena, object, 100, 200), "not readable");
     assert_int_equal(vmarena_protect(arena, VMARENA_NONE), 0);
-    assert_null_because(arena, vmarena_resize(arena, object, 100, 200), "not writable");
+    assert_null_because(arena, vmarena_resize(arena, object, 100, 200), "not readable");
     assert_ptr_equal(vmarena_resize(arena, object, 100, 50), object);
     assert_int_equal(vmarena_rewind(arena, mark), 0);
     vmarena_destroy(arena);
@@ -764,6 +779,7 @@ int main(void) {
         cmocka_unit_test(test_resize_moves),
         cmocka_unit_test(test_resize_of_what_is_none),
         cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_marks_above_a_shrunk_object),
         cmocka_unit_test(test_marks_of_a_destroyed_arena),
         cmocka_unit_test(test_many_rewinds),
         cmocka_unit_test(test_marks_against_a_model),
