@@ -199,13 +199,24 @@ static inline void open_scope(struct vmarena_scope *scope, const void *claims, u
 
 static inline void close_scope(const struct vmarena_scope *scope) { thread.top = scope->outer; }
 
+/*
+ * The record that vmarena_scope_fault() gives. vmarena_try needs it not, and puts back what was there before: it may run in
+ * a signal handler that came between a landing and the question. The scope's claims are needed no more, and keep it.
+ */
+static void set_last(struct vmarena_scope *scope) {
+    scope->claims = thread.last;
+    thread.last = &scope->fault;
+}
+
+static void put_last_back(const struct vmarena_scope *scope) { thread.last = scope->claims; }
+
 /* Apart, so that the other way through enter() saves no registers. */
 __attribute__((noinline)) static int enter_first(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     int error = vmarena_fault_ready();
     if (error == 0) open_scope(scope, claims, stack);
     else {
         scope->fault = (struct vmarena_fault){.code = error};
-        thread.last = &scope->fault;
+        set_last(scope);
     }
     return error;
 }
@@ -239,10 +250,11 @@ HOT int vmarena_try_claiming(void (*body)(void *), void *arg, struct vmarena_fau
     struct vmarena_scope scope;
     if (VMARENA_UNLIKELY(sigsetjmp(scope.landing, 0) != 0)) {
         if (fault != NULL) *fault = scope.fault;
+        put_last_back(&scope);
         return 1;
     }
     int error = enter(&scope, claims, vmarena_prim_stack_below());
-    if (error != 0) return error;
+    if (error != 0) return put_last_back(&scope), error;
     body(arg);
     close_scope(&scope);
     return 0;
@@ -347,7 +359,7 @@ static bool deal(int signo, siginfo_t *info, void *context, int saved_errno) {
     struct vmarena_scope *scope = find_scope(region, in_repair ? thread.busy.floor : NULL);
     if (scope == NULL) return false;
     scope->fault = fault;
-    thread.last = &scope->fault;
+    set_last(scope);
     thread.top = scope->outer; /* before anything else can fault: no scope is landed in twice */
     errno = saved_errno;
     vmarena_prim_leave(context, land, scope, scope->stack);

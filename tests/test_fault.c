@@ -976,6 +976,27 @@ static void test_nested_delivery_keeps_the_record(void **state) {
     vmarena_destroy(arena);
 }
 
+/* Recovery 32: between a landing and the question which fault it was, a signal handler may run guarded bodies. */
+static void test_bodies_between_landing_and_question(void **state) {
+    (void)state;
+    struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
+    char *object = take(arena, 24), byte;
+    struct vmarena_scope scope;
+    ready();
+    if (sigsetjmp(scope.landing, 0) == 0) {
+        assert_int_equal(vmarena_scope_enter(&scope, vmarena_claims_registered), 0);
+        (void)peek(object + 25);
+        fail();
+    }
+    assert_int_equal(vmarena_try(peek_body, object + 28, NULL), 1);
+    assert_int_equal(vmarena_try_any(peek_body, NULL, NULL), 1);
+    assert_int_equal(vmarena_copy(&byte, object + 29, 1, NULL), 0);
+    const struct vmarena_fault *fault = vmarena_scope_fault();
+    assert_ptr_equal(fault, &scope.fault);
+    assert_int_equal(fault->distance, 2);
+    vmarena_destroy(arena);
+}
+
 static volatile sig_atomic_t signals_seen;
 static char *signal_address;
 static void faulting_signal(int signo) {
@@ -1053,6 +1074,7 @@ int main(void) {
         cmocka_unit_test(test_three_areas),
         cmocka_unit_test(test_fault_in_a_repair_function),
         cmocka_unit_test(test_nested_delivery_keeps_the_record),
+        cmocka_unit_test(test_bodies_between_landing_and_question),
         cmocka_unit_test(test_scope_in_a_signal_handler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

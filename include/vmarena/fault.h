@@ -122,7 +122,8 @@ VMARENA_API extern const char vmarena_claims_registered[1], vmarena_claims_any[1
 /*
  * The parts of VMARENA_TRY, for bindings. The caller calls sigsetjmp(scope->landing, 0) in its own frame; where that gives
  * 0, _enter makes *scope the thread's innermost, and a fault makes it give 1. _leave closes it and all inside it.
- * _fault gives the record of the scope that the thread left last by a fault or failed to enter.
+ * _fault gives the record of the scope that was left by a fault last, or not entered; to be asked at once, before the next.
+ * vmarena_try and its kin leave it as it is, so that a signal handler that comes in between may use them.
  */
 VMARENA_API int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims);
 VMARENA_API void vmarena_scope_leave(struct vmarena_scope *scope);
@@ -143,7 +144,7 @@ static inline void vmarena_scope_leave_(struct vmarena_scope **scope) { vmarena_
  * Copies, fills or compares up to length bytes in ascending order and returns how many were done. Fewer than length:
  * *fault (which may be NULL) tells why, and exactly that many bytes were read and written; in _compare a fault->signo of
  * 0 says that the byte at that index differs. All done: fault->signo is 0. Source and target of a copy must not
- * overlap. Any thread.
+ * overlap. Any thread. An address that no memory can have (non-canonical, on x86-64) gives code SI_KERNEL.
  */
 VMARENA_API size_t vmarena_copy(void *to, const void *from, size_t length, struct vmarena_fault *fault);
 VMARENA_API size_t vmarena_fill(void *to, int byte, size_t length, struct vmarena_fault *fault);
@@ -161,8 +162,9 @@ VMARENA_API int vmarena_write(void *address, const void *value, size_t size, str
 /*
  * Called in the signal handler, before any scope is asked, for a fault in the arena's memory or guards. It may make the
  * access legal (mprotect is safe there on Linux, although signal-safety(7) does not list it; vmarena_protect_range on
- * this arena is too) and return true: the access is tried again. false: it goes on to the scopes. It runs with SIGSEGV
- * and SIGBUS deliverable: a fault of its own is not repaired and dies, or is caught, where it happened.
+ * this arena is too) and return true: the access is tried again, for ever if it stays illegal. false: it goes on to the
+ * scopes. It returns, and does not jump away. It runs with SIGSEGV and SIGBUS deliverable: a fault of its own is not
+ * repaired and dies, or is caught, where it happened.
  */
 typedef bool vmarena_fault_fn(const struct vmarena_fault *fault, void *arg);
 
@@ -188,7 +190,8 @@ VMARENA_API int vmarena_fault_install(void);
 
 /*
  * Undoes one _install; the last puts the handlers back that were there before. -EINVAL: not installed. -EBUSY:
- * displaced, so that nothing is taken away from under somebody who may call ours, or scopes are open; nothing changed.
+ * displaced, so that nothing is taken away from under somebody who may call ours, or the calling thread has a scope
+ * open; nothing changed. That no other thread has is the caller's to know.
  */
 VMARENA_API int vmarena_fault_uninstall(void);
 
