@@ -73,15 +73,31 @@ int vmarena_slack_check(struct vmarena_heap *heap, struct vmarena_slot *slot, en
     return error;
 }
 
-enum vmarena_slot_state vmarena_slot_seize(struct vmarena_slot *slot, enum vmarena_slot_state to) {
+/* ---- slots seized ------------------------------------------------------------------------------------------------------------ */
+
+bool vmarena_slot_claim(struct vmarena_slot *slot) {
     for (;;) {
         unsigned char state = VMARENA_SLOT_LIVE;
-        if (atomic_compare_exchange_strong_explicit(&slot->state, &state, (unsigned char)to, memory_order_acquire,
+        if (atomic_compare_exchange_strong_explicit(&slot->state, &state, VMARENA_SLOT_CLAIMED, memory_order_acquire,
                                                     memory_order_acquire))
-            return VMARENA_SLOT_LIVE;
-        if (state != VMARENA_SLOT_HELD) return (enum vmarena_slot_state)state;
+            return true;
+        if (state != VMARENA_SLOT_HELD) return false;
         vmarena_prim_yield();
     }
+}
+
+/* The note is there before the slot is held, and until it no longer is: a fork may come at any moment. */
+bool vmarena_slot_hold(struct vmarena_heap *heap, struct vmarena_slot *slot, unsigned char state) {
+    atomic_store_explicit(&heap->held_state, state, memory_order_release);
+    atomic_store_explicit(&heap->held, slot, memory_order_release);
+    return atomic_compare_exchange_strong_explicit(&slot->state, &state, VMARENA_SLOT_HELD, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+void vmarena_slot_let_go(struct vmarena_heap *heap) {
+    struct vmarena_slot *slot = vmarena_get(heap->held);
+    atomic_store_explicit(&slot->state, vmarena_get(heap->held_state), memory_order_release);
+    atomic_store_explicit(&heap->held, NULL, memory_order_release);
 }
 
 /* ---- many ----------------------------------------------------------------------------------------------------------------------- */
@@ -94,7 +110,7 @@ bool vmarena_checking(const struct vmarena_heap *heap) { return checked == heap;
 static int check_slot(struct vmarena_heap *heap, struct vmarena_slot *slot, uint32_t stack) {
     int error = vmarena_slack_check(heap, slot, VMARENA_HEAP_IN_CHECK, stack);
     if (error != 0) vmarena_slack_fill(heap, slot);
-    atomic_store_explicit(&slot->state, VMARENA_SLOT_LIVE, memory_order_release);
+    vmarena_slot_let_go(heap);
     return error;
 }
 
@@ -106,7 +122,7 @@ struct round {
 
 static bool check_visited(struct vmarena_heap *heap, struct vmarena_slot *slot, void *arg) {
     struct round *round = arg;
-    if (vmarena_slot_seize(slot, VMARENA_SLOT_HELD) != VMARENA_SLOT_LIVE) return true;
+    if (!vmarena_slot_hold(heap, slot, VMARENA_SLOT_LIVE)) return true;
     if (check_slot(heap, slot, round->stack) != 0 && !round->bad) {
         round->bad = true;
         strncpy(round->first, vmarena_explain(), sizeof round->first - 1);
@@ -147,7 +163,7 @@ void vmarena_check_due(struct vmarena_heap *heap) {
 
 static int check_one(struct vmarena_heap *heap, const void *pointer, uint32_t stack) {
     struct vmarena_slot *slot = vmarena_slot_starting(heap, pointer);
-    if (slot == NULL || vmarena_slot_seize(slot, VMARENA_SLOT_HELD) != VMARENA_SLOT_LIVE)
+    if (slot == NULL || !vmarena_slot_hold(heap, slot, VMARENA_SLOT_LIVE))
         return vmarena_fail(-EINVAL, "%p is not the start of a live object in \"%s\"", pointer, heap->region.name);
     return check_slot(heap, slot, stack);
 }
@@ -156,13 +172,13 @@ __attribute__((noinline)) int vmarena_heap_check_object(struct vmarena_heap *hea
     struct vmarena_origin origin = VMARENA_ORIGIN_HERE;
     int error = vmarena_heap_verify(heap);
     if (error != 0) return error;
+    if (vmarena_checking(heap)) return vmarena_fail(-EBUSY, "vmarena_heap_check_object: called from a check's report");
     uint32_t stack = vmarena_heap_capture(heap, &origin);
     const struct vmarena_heap *outer = checked;
-    /* The lock keeps a fork from finding the object held. */
-    if (outer != heap) (void)pthread_mutex_lock(&heap->check);
+    (void)pthread_mutex_lock(&heap->check);
     checked = heap;
     error = check_one(heap, pointer, stack);
     checked = outer;
-    if (outer != heap) (void)pthread_mutex_unlock(&heap->check);
+    (void)pthread_mutex_unlock(&heap->check);
     return error;
 }

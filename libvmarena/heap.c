@@ -294,7 +294,7 @@ static struct vmarena_slot *claim(struct vmarena_heap *heap, void *pointer, enum
                                   int *error) {
     struct vmarena_slot *slot = vmarena_slot_starting(heap, pointer);
     *error = 0;
-    if (slot != NULL && vmarena_slot_seize(slot, VMARENA_SLOT_CLAIMED) == VMARENA_SLOT_LIVE) return slot;
+    if (slot != NULL && vmarena_slot_claim(slot)) return slot;
     *error = tell_bad_pointer(heap, pointer, call, stack);
     return NULL;
 }

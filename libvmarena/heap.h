@@ -20,8 +20,9 @@
  * before it becomes accessible, and a slot in use has holes where its pages are. Everything about a slot is in its record
  * (struct vmarena_slot), which is found from the address by arithmetic alone, and never unmapped before the heap is.
  *
- * Locks, in the order in which they are taken: heaps, a heap's check, a shard, a class, grow, the library's own. No
- * system call that hands pages out or takes them back is made under one; only cutting a new span is.
+ * Locks, in the order in which they are taken: a heap's check, all heaps, a shard, a class, grow, the library's own. No
+ * system call that hands pages out or takes them back is made under one; only cutting a new span is. All but `check`,
+ * under which reports are made, are held over a fork.
  */
 #ifndef VMARENA_INTERNAL_HEAP_H
 #define VMARENA_INTERNAL_HEAP_H
@@ -85,12 +86,13 @@ struct vmarena_class {
 
 /* Where slots of one class come from when a shard has none. */
 struct vmarena_central {
-    pthread_mutex_t lock;
     struct vmarena_slot_list free;
     size_t chunk, cut, end; /* the span being cut: its first chunk, the next slot, their number */
 };
 
-#define VMARENA_SHARDS 32
+/* Few, as a fork takes all of a heap's, and ThreadSanitizer follows 64 a thread. */
+#define VMARENA_SHARDS 16
+#define VMARENA_CENTRAL_LOCKS 8 /* class n has lock n % 8 */
 #define VMARENA_QUEUES 16 /* of a quarantine with random reuse; one is used with FIFO */
 
 /* A thread works with one shard; several may share it. Padded, so that two shards share no cache line. */
@@ -141,6 +143,7 @@ struct vmarena_heap {
     size_t guard_limit, map_entry_limit;
 
     struct vmarena_central central[VMARENA_CLASSES];
+    pthread_mutex_t central_locks[VMARENA_CENTRAL_LOCKS];
     struct vmarena_shard shards[VMARENA_SHARDS];
     struct vmarena_stacks stacks;
 
@@ -150,7 +153,9 @@ struct vmarena_heap {
     _Atomic size_t quarantined, quarantined_bytes;
     _Atomic uint64_t unguarded, unsampled, failed, errors, check_count;
     _Atomic bool unlocked, forked, warned, edge_exposed;
-    pthread_mutex_t check; /* one check of everything at a time */
+    pthread_mutex_t check; /* one thread at a time holds slots */
+    _Atomic(struct vmarena_slot *) held; /* the one, and what it was before, for the child of a fork */
+    _Atomic unsigned char held_state;
     _Atomic(vmarena_fault_fn *) repair; /* for mappings made later */
     void *repair_arg;
 };
@@ -246,8 +251,12 @@ void vmarena_slack_fill(const struct vmarena_heap *heap, const struct vmarena_sl
 int vmarena_slack_check(struct vmarena_heap *heap, struct vmarena_slot *slot, enum vmarena_heap_call call,
                         uint32_t stack);
 
-/* Takes a live object's slot to `to`; what it was otherwise is returned. */
-enum vmarena_slot_state vmarena_slot_seize(struct vmarena_slot *slot, enum vmarena_slot_state to);
+/* Claims a live object's slot, waiting where it is held; false: it is none. */
+bool vmarena_slot_claim(struct vmarena_slot *slot);
+
+/* Holds a slot in this state, and lets it go; false: it is in another. With the heap's check lock. */
+bool vmarena_slot_hold(struct vmarena_heap *heap, struct vmarena_slot *slot, unsigned char state);
+void vmarena_slot_let_go(struct vmarena_heap *heap);
 
 /* Counts and reports; fills stack and thread, distance from pointer where there is an object. */
 void vmarena_heap_tell(struct vmarena_heap *heap, struct vmarena_heap_report *report);

@@ -23,12 +23,11 @@ int vmarena_heap_verify(const struct vmarena_heap *heap) {
     return vmarena_fail(-EBADF, heap == NULL ? "no heap was given" : "the heap was destroyed");
 }
 
-/* ---- fork: every lock is held over it, but for the one that the forking thread holds by reporting --------------------- */
+/* ---- fork ----------------------------------------------------------------------------------------------------------------- */
 
 static void each_lock(struct vmarena_heap *heap, int (*operate)(pthread_mutex_t *)) {
-    if (!vmarena_checking(heap)) (void)operate(&heap->check);
     for (unsigned i = 0; i < VMARENA_SHARDS; i++) (void)operate(&heap->shards[i].lock);
-    for (unsigned i = 0; i < VMARENA_CLASSES; i++) (void)operate(&heap->central[i].lock);
+    for (unsigned i = 0; i < VMARENA_CENTRAL_LOCKS; i++) (void)operate(&heap->central_locks[i]);
     (void)operate(&heap->grow);
     (void)operate(&heap->stacks.lock);
 }
@@ -39,10 +38,23 @@ static void prepare_fork(void) {
         if (is_alive(heap)) each_lock(heap, pthread_mutex_lock);
 }
 
+/*
+ * In the child: the thread that was at a check or at rearming is not there, unless it is the one that forked, out of a
+ * report. Waiting for it in the parent would not do: its report may be forking, too.
+ */
+static void disown(struct vmarena_heap *heap) {
+    vmarena_put(heap->forked, true);
+    if (vmarena_checking(heap)) return;
+    struct vmarena_slot *held = vmarena_get(heap->held);
+    if (held != NULL && vmarena_get(held->state) == VMARENA_SLOT_HELD) vmarena_slot_let_go(heap);
+    vmarena_put(heap->held, NULL);
+    (void)pthread_mutex_init(&heap->check, NULL);
+}
+
 static void after_fork(bool child) {
     for (struct vmarena_heap *heap = heaps; heap != NULL; heap = heap->next) {
         if (!is_alive(heap)) continue;
-        if (child) vmarena_put(heap->forked, true);
+        if (child) disown(heap);
         each_lock(heap, pthread_mutex_unlock);
     }
     (void)pthread_mutex_unlock(&heaps_lock);
@@ -143,7 +155,7 @@ static void init_locks(struct vmarena_heap *heap) {
     (void)pthread_mutex_init(&heap->grow, NULL);
     (void)pthread_mutex_init(&heap->check, NULL);
     for (unsigned i = 0; i < VMARENA_SHARDS; i++) (void)pthread_mutex_init(&heap->shards[i].lock, NULL);
-    for (unsigned i = 0; i < VMARENA_CLASSES; i++) (void)pthread_mutex_init(&heap->central[i].lock, NULL);
+    for (unsigned i = 0; i < VMARENA_CENTRAL_LOCKS; i++) (void)pthread_mutex_init(&heap->central_locks[i], NULL);
 }
 
 #define STACKS_LEAST ((size_t)1 << 20)
@@ -317,14 +329,11 @@ static bool rearm_slot(struct vmarena_heap *heap, struct vmarena_slot *slot, voi
     int *error = arg, failed;
     if ((vmarena_get(slot->flags) & VMARENA_SLOT_EXPOSED) == 0) return true;
     unsigned char state = vmarena_get(slot->state);
-    if (state == VMARENA_SLOT_CLAIMED || state == VMARENA_SLOT_HELD) return true;
-    if (!atomic_compare_exchange_strong_explicit(&slot->state, &state, VMARENA_SLOT_HELD, memory_order_acquire,
-                                                 memory_order_relaxed))
-        return true;
+    if (state == VMARENA_SLOT_CLAIMED || !vmarena_slot_hold(heap, slot, state)) return true;
     bool live = state == VMARENA_SLOT_LIVE;
     if (vmarena_slot_is_large(slot)) failed = live ? vmarena_large_rearm(slot) : vmarena_large_close(slot);
     else failed = live ? vmarena_slot_rearm_around(heap, slot) : vmarena_slot_rearm(heap, slot);
-    atomic_store_explicit(&slot->state, state, memory_order_release);
+    vmarena_slot_let_go(heap);
     if (failed != 0) *error = failed;
     return true;
 }
@@ -341,7 +350,7 @@ int vmarena_heap_rearm(struct vmarena_heap *heap) {
     int error = vmarena_heap_verify(heap), failed = 0;
     if (error != 0) return error;
     if (vmarena_checking(heap)) return vmarena_fail(-EBUSY, "vmarena_heap_rearm: called from a check's report");
-    (void)pthread_mutex_lock(&heap->check); /* against a fork that would find slots held */
+    (void)pthread_mutex_lock(&heap->check);
     (void)vmarena_slots_visit(heap, rearm_slot, &failed);
     (void)vmarena_large_visit(heap, rearm_slot, &failed);
     (void)pthread_mutex_lock(&heap->grow);

@@ -251,7 +251,7 @@ static int fetch(struct vmarena_heap *heap, struct vmarena_slot_list *to, unsign
     const struct vmarena_class *class = &heap->classes[index];
     size_t batch = batch_of(class);
     int error = 0;
-    (void)pthread_mutex_lock(&central->lock);
+    (void)pthread_mutex_lock(&heap->central_locks[index % VMARENA_CENTRAL_LOCKS]);
     for (struct vmarena_slot *slot; to->count < batch && (slot = pop(&central->free)) != NULL;) push(to, slot);
     if (to->count == 0 && central->cut == central->end) {
         error = cut_span(heap, index, &central->chunk);
@@ -266,7 +266,7 @@ static int fetch(struct vmarena_heap *heap, struct vmarena_slot_list *to, unsign
         for (size_t i = count; i > 0; i--) push(to, slot_of(heap, central->chunk, central->cut + i - 1));
         central->cut += count;
     }
-    (void)pthread_mutex_unlock(&central->lock);
+    (void)pthread_mutex_unlock(&heap->central_locks[index % VMARENA_CENTRAL_LOCKS]);
     return error;
 }
 
@@ -274,9 +274,9 @@ static int fetch(struct vmarena_heap *heap, struct vmarena_slot_list *to, unsign
 static void hand_over(struct vmarena_heap *heap, struct vmarena_slot_list *from, unsigned index) {
     struct vmarena_central *central = &heap->central[index];
     size_t batch = batch_of(&heap->classes[index]);
-    (void)pthread_mutex_lock(&central->lock);
+    (void)pthread_mutex_lock(&heap->central_locks[index % VMARENA_CENTRAL_LOCKS]);
     for (size_t i = 0; i < batch; i++) push(&central->free, pop(from));
-    (void)pthread_mutex_unlock(&central->lock);
+    (void)pthread_mutex_unlock(&heap->central_locks[index % VMARENA_CENTRAL_LOCKS]);
 }
 
 struct vmarena_shard *vmarena_shard_of(struct vmarena_heap *heap) {

@@ -800,7 +800,13 @@ static void test_own_frames_are_dropped(void **state) {
     vmarena_heap_destroy(heap);
 }
 
-__attribute__((noinline, optimize("no-omit-frame-pointer"))) static char *deep(struct vmarena_heap *heap, int depth) {
+#ifdef __clang__
+#define KEEP_FRAMES
+#else
+#define KEEP_FRAMES __attribute__((optimize("no-omit-frame-pointer")))
+#endif
+
+__attribute__((noinline)) KEEP_FRAMES static char *deep(struct vmarena_heap *heap, int depth) {
     char *object = depth == 0 ? vmarena_heap_alloc(heap, 8, 0) : deep(heap, depth - 1);
     __asm__ volatile("" : : : "memory");
     return object;

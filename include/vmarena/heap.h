@@ -120,8 +120,8 @@ struct vmarena_heap_report {
 };
 
 /*
- * Called in the thread that found the error, without locks, before the call goes on; it may use the heap, and it may end
- * the process. The record and what it points to are good until it returns.
+ * Called in the thread that found the error, before the call goes on. It may use the heap, but not free the object that
+ * is reported, and it may fork or end the process. The record and what it points to are good until it returns.
  */
 typedef void vmarena_heap_report_fn(const struct vmarena_heap_report *report, void *arg);
 
@@ -282,11 +282,12 @@ VMARENA_API int vmarena_heap_for_each(struct vmarena_heap *heap, bool freed, vma
 
 /*
  * Checks the slack around every live object and reports each that was overwritten; the pattern is written anew there, so
- * that one damage is told once. 0, or -EILSEQ: at least one was; vmarena_explain() tells of the first.
+ * that one damage is told once. 0, or -EILSEQ: at least one was; vmarena_explain() tells of the first. Called from a
+ * check's report it does nothing.
  */
 VMARENA_API int vmarena_heap_check(struct vmarena_heap *heap);
 
-/* The same for one object. -EINVAL: not a live object's start. */
+/* The same for one object. -EINVAL: not a live object's start. -EBUSY: called from a check's report. */
 VMARENA_API int vmarena_heap_check_object(struct vmarena_heap *heap, const void *pointer);
 
 /* ---- numbers and stacks ------------------------------------------------------------------------------------------------------ */
@@ -323,7 +324,10 @@ VMARENA_API int vmarena_heap_on_fault(struct vmarena_heap *heap, vmarena_fault_f
  */
 VMARENA_API int vmarena_heap_expose(struct vmarena_heap *heap, const void *address);
 
-/* Closes every page that vmarena_heap_expose() opened: the same errors fault again. Their contents are lost. */
+/*
+ * Closes every page that vmarena_heap_expose() opened: the same errors fault again. Their contents are lost.
+ * -EBUSY: called from a check's report. -ENOMEM: not all could be closed.
+ */
 VMARENA_API int vmarena_heap_rearm(struct vmarena_heap *heap);
 
 VMARENA_END_DECLS
