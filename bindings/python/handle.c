@@ -10,11 +10,11 @@ typedef struct vmarena_py_memory Memory;
 
 struct vmarena_py_handle *vmarena_py_open_handles;
 static PyObject *handle_type, *memory_type, *error_type;
-static const char *const kind_names[] = {"arena", "view"};
+static const char *const kind_names[] = {"arena", "heap", "view"};
 
 /* ---- arguments ----------------------------------------------------------------------------------------------------- */
 
-int vmarena_py_size(PyObject *value, const char *name, size_t *out) {
+int vmarena_py_size(PyObject *value, const char *name, size_t most, size_t *out) {
     PyObject *number = PyNumber_Index(value);
     if (number == NULL) {
         PyErr_Format(PyExc_TypeError, "%s must be an integer, not %R", name, (PyObject *)Py_TYPE(value));
@@ -22,7 +22,7 @@ int vmarena_py_size(PyObject *value, const char *name, size_t *out) {
     }
     size_t size = PyLong_AsSize_t(number);
     bool failed = size == (size_t)-1 && PyErr_Occurred() != NULL;
-    if (!failed && size > PY_SSIZE_T_MAX) {
+    if (!failed && size > most) {
         PyErr_Format(PyExc_OverflowError, "%s exceeds the address space", name);
         failed = true;
     } else if (failed) {
@@ -90,7 +90,8 @@ Memory *vmarena_py_memory(PyObject *value) {
         return NULL;
     }
     if (memory->start == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the memory was released: its arena was rewound past it, reset or closed");
+        PyErr_SetString(PyExc_ValueError,
+                        "the memory was released: it was freed, or its arena was rewound past it, reset or closed");
         return NULL;
     }
     return is_usable(memory->handle) ? memory : NULL;
@@ -248,9 +249,22 @@ void vmarena_py_take(Handle *handle, uint64_t serial) {
     while (handle->newest != NULL && handle->newest->serial > serial) release(handle->newest);
 }
 
+/* Nobody is there to be told: what was overwritten goes to sys.unraisablehook. */
+static void free_forgotten(const Memory *memory) {
+    PyObject *type, *value, *traceback;
+    int error = vmarena_heap_free(memory->handle->object, memory->start);
+    if (error == 0) return;
+    PyErr_Fetch(&type, &value, &traceback);
+    (void)vmarena_py_error(error);
+    PyErr_WriteUnraisable(memory_type);
+    PyErr_Restore(type, value, traceback);
+}
+
 static void memory_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
+    const Memory *memory = (Memory *)object;
     unlink_memory((Memory *)object);
+    if (memory->handle->kind == VMARENA_PY_HEAP && memory->start != NULL) free_forgotten(memory);
     Py_DECREF((PyObject *)((Memory *)object)->handle);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
@@ -309,13 +323,15 @@ static PyObject *memory_check(PyObject *object, PyObject *unused) {
     (void)unused;
     Memory *memory = vmarena_py_memory(object);
     if (memory == NULL) return NULL;
-    return memory->handle->kind == VMARENA_PY_ARENA ? vmarena_py_check(memory->handle) : Py_NewRef(Py_None);
+    if (memory->handle->kind == VMARENA_PY_ARENA) return vmarena_py_check(memory->handle);
+    if (memory->handle->kind == VMARENA_PY_VIEW) Py_RETURN_NONE;
+    return vmarena_py_done(vmarena_heap_check_object(memory->handle->object, memory->start));
 }
 
 static PyGetSetDef memory_getset[] = {
     {"address", memory_address, NULL, "Address of the first byte.", NULL},
     {"exports", memory_exports, NULL, "Buffers of it that are out: memoryviews, numpy arrays and the like.", NULL},
-    {"released", memory_released, NULL, "Whether it was taken back: by rewind, reset or close.", NULL},
+    {"released", memory_released, NULL, "Whether it was taken back: by free, rewind, reset, move or close.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -342,6 +358,12 @@ static PyType_Spec memory_spec = {"vmarena.Memory", sizeof(Memory), 0,
 
 /* ---- Handle -------------------------------------------------------------------------------------------------------- */
 
+static void destroy_object(enum vmarena_py_kind kind, void *object) {
+    if (kind == VMARENA_PY_ARENA) vmarena_destroy(object);
+    else if (kind == VMARENA_PY_HEAP) vmarena_heap_destroy(object);
+    else vmarena_view_close(object);
+}
+
 static void destroy(Handle *handle) {
     void *object = handle->object;
     if (object == NULL) return;
@@ -349,17 +371,14 @@ static void destroy(Handle *handle) {
     if (handle->next != NULL) handle->next->previous = handle->previous;
     if (handle->previous != NULL) handle->previous->next = handle->next;
     else vmarena_py_open_handles = handle->next;
-    if (is_elsewhere(handle)) return;
-    if (handle->kind == VMARENA_PY_ARENA) vmarena_destroy(object);
-    else vmarena_view_close(object);
+    if (!is_elsewhere(handle)) destroy_object(handle->kind, object);
 }
 
 PyObject *vmarena_py_wrap(enum vmarena_py_kind kind, void *object, unsigned prot) {
     allocfunc allocate = (allocfunc)PyType_GetSlot((PyTypeObject *)handle_type, Py_tp_alloc);
     Handle *handle = (Handle *)allocate((PyTypeObject *)handle_type, 0);
     if (handle == NULL) {
-        if (kind == VMARENA_PY_ARENA) vmarena_destroy(object);
-        else vmarena_view_close(object);
+        destroy_object(kind, object);
         return NULL;
     }
     handle->kind = kind;
@@ -468,33 +487,32 @@ PyObject *vmarena_py_alloc(Handle *arena, size_t size, size_t align, bool zeroed
     return vmarena_py_memory_new(arena, start, size);
 }
 
+/* A mark taken before does not hold what grew or moved after it. */
+static PyObject *moved(Memory *memory, char *start, size_t size) {
+    memory->start = start;
+    memory->size = (Py_ssize_t)size;
+    unlink_memory(memory);
+    link_newest(memory);
+    Py_RETURN_NONE;
+}
+
+/* Whether memory is the handle's and without buffers. */
+static bool may_change(const Handle *handle, const Memory *memory, const char *deed) {
+    if (memory->handle != handle)
+        PyErr_Format(PyExc_ValueError, "the memory is not of this %s", kind_names[handle->kind]);
+    else if (memory->exports != 0)
+        PyErr_Format(PyExc_BufferError, "cannot %s the memory: %zd buffers of it are out", deed, memory->exports);
+    else return true;
+    return false;
+}
+
 PyObject *vmarena_py_resize(Handle *arena, Memory *memory, size_t size) {
-    if (memory->handle != arena) {
-        PyErr_SetString(PyExc_ValueError, "the memory is of another arena");
-        return NULL;
-    }
-    if (memory->exports != 0) {
-        PyErr_Format(PyExc_BufferError, "cannot resize the memory: %zd buffers of it are out", memory->exports);
-        return NULL;
-    }
+    if (!may_change(arena, memory, "resize")) return NULL;
     if ((arena->prot & prot_of(memory) & VMARENA_READ) == 0 || !all_allow(arena, VMARENA_READ | VMARENA_WRITE))
         return refuse("the memory could not be copied: not all of the arena is readable and writable");
     char *start = vmarena_resize(arena->object, memory->start, (size_t)memory->size, size);
     if (start == NULL) return vmarena_py_error(why_no_memory(arena, size, 1));
-    memory->start = start;
-    memory->size = (Py_ssize_t)size;
-    unlink_memory(memory);
-    link_newest(memory); /* a mark taken before does not hold what grew or moved after it */
-    Py_RETURN_NONE;
-}
-
-PyObject *vmarena_py_slice(Memory *memory, size_t offset, size_t size) {
-    size_t all = (size_t)memory->size;
-    if (offset > all || size > all - offset) {
-        PyErr_SetString(PyExc_IndexError, "the part leaves the memory");
-        return NULL;
-    }
-    return vmarena_py_memory_new(memory->handle, memory->start + offset, size);
+    return moved(memory, start, size);
 }
 
 struct mark {
@@ -556,6 +574,38 @@ PyObject *vmarena_py_reset(Handle *arena, size_t keep) {
 
 PyObject *vmarena_py_check(Handle *arena) {
     return may_check(arena) ? vmarena_py_done(vmarena_check(arena->object)) : NULL;
+}
+
+/* ---- heaps --------------------------------------------------------------------------------------------------------- */
+
+PyObject *vmarena_py_heap_create(const struct vmarena_heap_options *options) {
+    struct vmarena_heap *heap;
+    int error = vmarena_heap_create(&heap, options);
+    return error != 0 ? vmarena_py_error(error) : vmarena_py_wrap(VMARENA_PY_HEAP, heap, VMARENA_READ | VMARENA_WRITE);
+}
+
+/* vmarena_heap_alloc only says NULL. */
+static int why_no_object(size_t align) { return (align & (align - 1)) != 0 ? -EINVAL : -ENOMEM; }
+
+PyObject *vmarena_py_heap_alloc(Handle *heap, size_t size, size_t align) {
+    void *start = vmarena_heap_alloc(heap->object, size, align);
+    if (start == NULL) return vmarena_py_error(why_no_object(align));
+    PyObject *memory = vmarena_py_memory_new(heap, start, size);
+    if (memory == NULL) (void)vmarena_heap_free(heap->object, start);
+    return memory;
+}
+
+PyObject *vmarena_py_heap_resize(Handle *heap, Memory *memory, size_t size) {
+    if (!may_change(heap, memory, "resize")) return NULL;
+    char *start = vmarena_heap_realloc(heap->object, memory->start, size);
+    return start == NULL ? vmarena_py_error(-ENOMEM) : moved(memory, start, size);
+}
+
+PyObject *vmarena_py_heap_free(Handle *heap, Memory *memory) {
+    if (!may_change(heap, memory, "free")) return NULL;
+    int error = vmarena_heap_free(heap->object, memory->start);
+    if (error == 0 || error == -EILSEQ) release(memory);
+    return vmarena_py_done(error);
 }
 
 /* ---- views --------------------------------------------------------------------------------------------------------- */

@@ -24,7 +24,7 @@
 
 #include <vmarena.h>
 
-enum vmarena_py_kind { VMARENA_PY_ARENA, VMARENA_PY_VIEW };
+enum vmarena_py_kind { VMARENA_PY_ARENA, VMARENA_PY_HEAP, VMARENA_PY_VIEW };
 
 struct vmarena_py_memory;
 
@@ -36,7 +36,7 @@ struct vmarena_py_range {
 
 struct vmarena_py_handle {
     PyObject_HEAD enum vmarena_py_kind kind;
-    void *object;                     /* struct vmarena *, struct vmarena_view *; NULL: closed */
+    void *object;                     /* struct vmarena *, vmarena_heap *, vmarena_view *; NULL: closed */
     struct vmarena_py_memory *newest; /* not owned: they own the handle */
     Py_ssize_t exports;               /* of all of them */
     uint64_t serial;                  /* of the newest Memory so far */
@@ -63,7 +63,7 @@ struct vmarena_py_memory {
 int vmarena_py_init(PyObject *module);
 
 /* ---- arguments: 0, or -1 with an exception that names the argument ---- */
-int vmarena_py_size(PyObject *value, const char *name, size_t *out);
+int vmarena_py_size(PyObject *value, const char *name, size_t most, size_t *out);
 int vmarena_py_address(PyObject *value, const char *name, uintptr_t *out); /* an int, or a Memory */
 /* The open handle of that kind. */
 struct vmarena_py_handle *vmarena_py_handle(PyObject *value, enum vmarena_py_kind kind);
@@ -86,13 +86,18 @@ PyObject *vmarena_py_close(PyObject *handle);
 PyObject *vmarena_py_create(const struct vmarena_options *options);
 PyObject *vmarena_py_alloc(struct vmarena_py_handle *arena, size_t size, size_t align, bool zeroed);
 PyObject *vmarena_py_resize(struct vmarena_py_handle *arena, struct vmarena_py_memory *memory, size_t size);
-PyObject *vmarena_py_slice(struct vmarena_py_memory *memory, size_t offset, size_t size);
 PyObject *vmarena_py_mark(struct vmarena_py_handle *arena);
 PyObject *vmarena_py_rewind(struct vmarena_py_handle *arena, PyObject *mark);
 PyObject *vmarena_py_reset(struct vmarena_py_handle *arena, size_t keep);
 PyObject *vmarena_py_check(struct vmarena_py_handle *arena);
 PyObject *vmarena_py_protect(struct vmarena_py_handle *arena, unsigned prot);
 PyObject *vmarena_py_protect_range(struct vmarena_py_handle *arena, uintptr_t start, size_t length, unsigned prot);
+
+/* ---- heaps: an object is freed by vmarena_py_heap_free(), or with the last reference to its Memory ---- */
+PyObject *vmarena_py_heap_create(const struct vmarena_heap_options *options);
+PyObject *vmarena_py_heap_alloc(struct vmarena_py_handle *heap, size_t size, size_t align);
+PyObject *vmarena_py_heap_resize(struct vmarena_py_handle *heap, struct vmarena_py_memory *memory, size_t size);
+PyObject *vmarena_py_heap_free(struct vmarena_py_handle *heap, struct vmarena_py_memory *memory);
 
 /* ---- views ---- */
 PyObject *vmarena_py_view_open(const char *path, int fd,

@@ -18,14 +18,16 @@
 
 %include "stdint.i"
 
-%typemap(in) size_t { if (vmarena_py_size($input, "$1_name", &$1) != 0) SWIG_fail; }
+%typemap(in) size_t { if (vmarena_py_size($input, "$1_name", PY_SSIZE_T_MAX, &$1) != 0) SWIG_fail; }
+%typemap(in) size_t any_size { if (vmarena_py_size($input, "size", SIZE_MAX, &$1) != 0) SWIG_fail; }
 %typemap(in) uintptr_t { if (vmarena_py_address($input, "$1_name", &$1) != 0) SWIG_fail; }
 %typemap(in) uint64_t (size_t number) {
-    if (vmarena_py_size($input, "$1_name", &number) != 0) SWIG_fail;
+    if (vmarena_py_size($input, "$1_name", PY_SSIZE_T_MAX, &number) != 0) SWIG_fail;
     $1 = number;
 }
 %typemap(out) size_t { $result = PyLong_FromSize_t($1); }
 %typemap(in) struct vmarena_py_handle *arena { if (($1 = vmarena_py_handle($input, VMARENA_PY_ARENA)) == NULL) SWIG_fail; }
+%typemap(in) struct vmarena_py_handle *heap { if (($1 = vmarena_py_handle($input, VMARENA_PY_HEAP)) == NULL) SWIG_fail; }
 %typemap(in) struct vmarena_py_handle *view { if (($1 = vmarena_py_handle($input, VMARENA_PY_VIEW)) == NULL) SWIG_fail; }
 %typemap(in) struct vmarena_py_memory * { if (($1 = vmarena_py_memory($input)) == NULL) SWIG_fail; }
 %typemap(in) const char *name {
@@ -52,7 +54,7 @@
 const char *vmarena_version(void);
 size_t vmarena_page_size(void);
 %inline %{
-size_t page_round_up(size_t size) { return vmarena_page_round_up(size); }
+size_t page_round_up(size_t any_size) { return vmarena_page_round_up(any_size); }
 PyObject *caps(void) {
     struct vmarena_caps c;
     int error = vmarena_caps(&c);
@@ -113,7 +115,6 @@ PyObject *stats(struct vmarena_py_handle *arena) {
 PyObject *vmarena_py_close(PyObject *handle);
 PyObject *vmarena_py_alloc(struct vmarena_py_handle *arena, size_t size, size_t align, bool zeroed);
 PyObject *vmarena_py_resize(struct vmarena_py_handle *arena, struct vmarena_py_memory *memory, size_t size);
-PyObject *vmarena_py_slice(struct vmarena_py_memory *memory, size_t offset, size_t size);
 PyObject *vmarena_py_mark(struct vmarena_py_handle *arena);
 PyObject *vmarena_py_rewind(struct vmarena_py_handle *arena, PyObject *mark);
 PyObject *vmarena_py_reset(struct vmarena_py_handle *arena, size_t keep);
@@ -121,6 +122,50 @@ PyObject *vmarena_py_check(struct vmarena_py_handle *arena);
 PyObject *vmarena_py_protect(struct vmarena_py_handle *arena, unsigned prot);
 PyObject *vmarena_py_protect_range(struct vmarena_py_handle *arena, uintptr_t start, size_t length, unsigned prot);
 PyObject *vmarena_py_open_on_fault(struct vmarena_py_handle *arena, bool on);
+
+/* ---- heaps ---- */
+%inline %{
+PyObject *heap_create(size_t reserve, size_t align, size_t guard, unsigned guard_kind, unsigned side, unsigned reuse,
+                      size_t quarantine_bytes, size_t quarantine_count, size_t check_interval, size_t memory_cap,
+                      bool quarantine, const char *name) {
+    struct vmarena_heap_options options = {.name = name,
+                                           .reserve = reserve,
+                                           .align = align,
+                                           .guard = guard,
+                                           .guard_kind = (enum vmarena_guard_kind)guard_kind,
+                                           .side = (enum vmarena_heap_side)side,
+                                           .reuse = (enum vmarena_heap_reuse)reuse,
+                                           .quarantine_bytes = quarantine_bytes,
+                                           .quarantine_count = quarantine_count,
+                                           .check_interval = check_interval,
+                                           .memory_cap = memory_cap,
+                                           .flags = VMARENA_HEAP_NO_STACKS |
+                                                    (quarantine ? 0 : VMARENA_HEAP_NO_QUARANTINE)};
+    return vmarena_py_heap_create(&options);
+}
+PyObject *heap_check(struct vmarena_py_handle *heap) { return vmarena_py_done(vmarena_heap_check(heap->object)); }
+bool heap_owns(struct vmarena_py_handle *heap, uintptr_t address) {
+    return vmarena_heap_owns(heap->object, (const void *)address);
+}
+PyObject *heap_stats(struct vmarena_py_handle *heap) {
+    struct vmarena_heap_stats s;
+    vmarena_heap_stats(heap->object, &s);
+    return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:K,s:K,s:K,s:K,s:K,s:n,s:n,s:n,s:n,s:i,s:n,s:n,s:N,s:N}",
+        "live", (Py_ssize_t)s.live, "live_peak", (Py_ssize_t)s.live_peak, "live_bytes", (Py_ssize_t)s.live_bytes,
+        "page_bytes", (Py_ssize_t)s.page_bytes, "page_peak", (Py_ssize_t)s.page_peak,
+        "quarantined", (Py_ssize_t)s.quarantined, "quarantined_bytes", (Py_ssize_t)s.quarantined_bytes,
+        "allocs", (unsigned long long)s.allocs, "frees", (unsigned long long)s.frees,
+        "failed", (unsigned long long)s.failed, "errors", (unsigned long long)s.errors,
+        "checks", (unsigned long long)s.checks, "reserved", (Py_ssize_t)s.reserved,
+        "committed", (Py_ssize_t)s.committed, "record_bytes", (Py_ssize_t)s.record_bytes, "guard", (Py_ssize_t)s.guard,
+        "guard_kind", (int)s.guard_kind, "guard_limit", (Py_ssize_t)s.guard_limit,
+        "map_entry_limit", (Py_ssize_t)s.map_entry_limit, "unlocked", PyBool_FromLong(s.unlocked),
+        "forked", PyBool_FromLong(s.forked));
+}
+%}
+PyObject *vmarena_py_heap_alloc(struct vmarena_py_handle *heap, size_t size, size_t align);
+PyObject *vmarena_py_heap_resize(struct vmarena_py_handle *heap, struct vmarena_py_memory *memory, size_t size);
+PyObject *vmarena_py_heap_free(struct vmarena_py_handle *heap, struct vmarena_py_memory *memory);
 
 /* ---- views ---- */
 %inline %{

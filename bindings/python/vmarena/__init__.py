@@ -16,7 +16,7 @@ may fault (an extension, a ctypes library, a compiled kernel) runs in a child pr
 vmarena_fenced.
 """
 
-from ._arena import Arena, CommitPolicy, Flag, GuardKind, Huge, Mark, Prot, Stats, fenced, fenced_array
+from ._arena import Arena, CommitPolicy, Flag, GuardKind, Huge, Mark, Prot, Stats
 from ._child import Crash, call
 from ._faults import (
     Access,
@@ -39,12 +39,15 @@ from ._faults import (
     reassert,
     write,
 )
+from ._fenced import fenced, fenced_array
+from ._heap import Heap, HeapSide, HeapStats, Reuse
 from ._vmarena import version as _version
 from ._view import Advice, Mode, View, ViewInfo
 
 __version__: str = _version()
 __all__ = [
-    "Access", "Address", "Advice", "Arena", "Caps", "CommitPolicy", "Crash", "Error", "Fault", "Flag", "GuardKind", "Huge",
-    "Kind", "Mark", "Memory", "Mode", "Prot", "Side", "Stats", "Thp", "View", "ViewInfo", "call", "caps", "compare", "copy",
-    "fenced", "fenced_array", "fill", "handler_status", "page_round_up", "page_size", "read", "reassert", "write",
+    "Access", "Address", "Advice", "Arena", "Caps", "CommitPolicy", "Crash", "Error", "Fault", "Flag", "GuardKind",
+    "Heap", "HeapSide", "HeapStats", "Huge", "Kind", "Mark", "Memory", "Mode", "Prot", "Reuse", "Side", "Stats",
+    "Thp", "View", "ViewInfo", "call", "caps", "compare", "copy", "fenced", "fenced_array", "fill",
+    "handler_status", "page_round_up", "page_size", "read", "reassert", "write",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Arenas, and single buffers flush against a guard."""
+"""Arenas."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import enum
 from typing import TYPE_CHECKING, Any, NewType
 
 from . import _vmarena as _c
-from ._faults import Address, Error, Memory, Named, Side, fence_number, write
+from ._faults import Address, Memory, Named, Side, fence_number
+from ._numpy import make_array
+from ._owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Literal
-
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Self
 
 #: A point in an arena's life: Arena.mark() gives it, Arena.rewind() takes it.
 Mark = NewType("Mark", object)
@@ -98,7 +98,7 @@ class Stats:
     annotated: bool
 
 
-class Arena:
+class Arena(Owner):
     """One reservation of address space between guard pages. Use it as a context manager, or call close().
 
     Memory that was taken from it stays valid until the arena is rewound past it, reset or closed. Each of these raises
@@ -128,17 +128,13 @@ class Arena:
         )
         self._prot = Prot.READ | Prot.WRITE
 
-    @property
-    def closed(self) -> bool:
-        return self._handle.closed
-
     def alloc(self, size: int, align: int = 16, *, zeroed: bool = False) -> Memory:
         """size bytes aligned to align. Raises Error (EINVAL, ENOSPC, ENOMEM, EACCES)."""
         return _c.alloc(self._handle, size, align, zeroed)
 
     def array(self, shape: int | Sequence[int], dtype: Any = float) -> Any:
         """A zeroed numpy array in the arena."""
-        return _array(lambda size, align: self.alloc(size, align, zeroed=True), shape, dtype)
+        return make_array(lambda size, align: self.alloc(size, align, zeroed=True), shape, dtype)
 
     def resize(self, memory: Memory, size: int) -> None:
         """Grows or shrinks memory, which may move. A later rewind to a mark taken before takes it back."""
@@ -225,68 +221,3 @@ class Arena:
             commit_policy=list(CommitPolicy)[found["commit_policy"]],
         )
         return Stats(**found)
-
-    def close(self) -> None:
-        """Unmaps the arena. ValueError where that was done already."""
-        _c.close(self._handle)
-
-    def __enter__(self) -> Self:
-        if self.closed:
-            raise ValueError("the arena is closed")
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> Literal[False]:
-        if not self.closed:
-            # A buffer that the traceback keeps alive would hide the error that matters; the arena goes with the buffer.
-            with contextlib.suppress(*(() if error is None else (BufferError,))):
-                self.close()
-        return False
-
-
-def _array(make: Any, shape: int | Sequence[int], dtype: Any) -> Any:
-    """A numpy array in the memory that make(size, align) gives."""
-    import numpy
-
-    kind = numpy.dtype(dtype)
-    if kind.hasobject:
-        raise TypeError("an array of Python objects cannot lie in foreign memory")
-    sizes = tuple(shape) if hasattr(shape, "__iter__") else (shape,)
-    if any(size < 0 for size in sizes):
-        raise ValueError("negative dimensions are not allowed")
-    bytes_needed = kind.itemsize
-    for size in sizes:
-        bytes_needed *= int(size)
-    return numpy.ndarray(sizes, kind, make(bytes_needed, kind.alignment))
-
-
-def _fenced_memory(size: int, align: int, side: Side | str) -> tuple[Arena, Memory]:
-    """Zeroed memory flush against a guard at the side given, in an arena of its own that lives as long as it."""
-    page = _c.page_size()
-    room = size + 4 * max(page, align)
-    arena = Arena(room, fence=Side(side), name="fenced")
-    if size:
-        return arena, arena.alloc(size, align)
-    # Nothing of an empty object may be touched, on either side: next to the guard lies a closed page.
-    neighbour = arena.alloc(1, 1)
-    arena.protect_range(neighbour.address // page * page, page, Prot.NONE)
-    return arena, _c.slice(neighbour, 1 if Side(side) is Side.END else 0, 0)
-
-
-def fenced(data: Buffer, side: Side | str = Side.END, *, align: int = 1, writable: bool = True) -> Memory:
-    """A copy of data flush against a guard page at the side given. It lives as long as the Memory or a buffer of it.
-
-    With an alignment the guard follows as nearly as that allows. writable False: a write to it faults.
-    """
-    with memoryview(data) as view:
-        size = view.nbytes
-    arena, memory = _fenced_memory(size, align, side)
-    if size:
-        write(memory, data)
-        if not writable:
-            arena.protect(Prot.READ)
-    return memory
-
-
-def fenced_array(shape: int | Sequence[int], dtype: Any = float, side: Side | str = Side.END) -> Any:
-    """A zeroed numpy array flush against a guard page: what runs past it in compiled code faults at the byte."""
-    return _array(lambda size, align: _fenced_memory(size, align, side)[1], shape, dtype)

@@ -72,7 +72,8 @@ def call_with(
     finally:
         os.close(reader)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return _take(message, status, memories, _name(function))
+    result: Result = _take(message, status, memories, _name(function))
+    return result
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -90,7 +91,7 @@ def _fork() -> int:
 
 
 def _receive(reader: int, timeout: float | None) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     deadline = None if timeout is None else time.monotonic() + timeout
     poll = select.poll()
     poll.register(reader, select.POLLIN)

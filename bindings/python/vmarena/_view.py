@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from typing import TYPE_CHECKING, Protocol
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from . import _vmarena as _c
 from ._arena import Flag, Huge
 from ._faults import Memory, Named, Side, fence_number, read, write
+from ._owner import Owner
 
 if TYPE_CHECKING:
-    from typing import Literal
-
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer
 
 
 class Mode(Named):
@@ -59,7 +57,7 @@ class ViewInfo:
     copied: bool
 
 
-class View:
+class View(Owner):
     """A file, or a window of it, as memory between guards. Use it as a context manager, or call close().
 
     read() and write() survive a file that somebody cuts short, and raise Fault (PAST_END_OF_FILE) with the offset in the
@@ -87,15 +85,13 @@ class View:
             fd = file
         elif isinstance(file, (str, bytes, os.PathLike)):
             path = os.fsencode(file)
-        else:
+        elif hasattr(file, "fileno"):
             fd = file.fileno()
+        else:
+            raise TypeError(f"file must be a path, a descriptor or a file, not {type(file).__name__}")
         self._handle = _c.view_open(path, fd, Mode(mode).number, fence_number(fence), Huge(huge).number, flags, offset,
                                     length, guard, name)
         self._data = _c.view_data(self._handle)
-
-    @property
-    def closed(self) -> bool:
-        return self._handle.closed
 
     @property
     def data(self) -> Memory:
@@ -155,18 +151,3 @@ class View:
         found.update(mode=list(Mode)[found["mode"]], huge_asked=list(Huge)[found["huge_asked"]],
                      huge_obtained=list(Huge)[found["huge_obtained"]])
         return ViewInfo(**found)
-
-    def close(self) -> None:
-        """Unmaps the window. ValueError where that was done already."""
-        _c.close(self._handle)
-
-    def __enter__(self) -> Self:
-        if self.closed:
-            raise ValueError("the view is closed")
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> Literal[False]:
-        if not self.closed:
-            with contextlib.suppress(*(() if error is None else (BufferError,))):
-                self.close()
-        return False

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
 from . import _vmarena as _c
-from ._arena import _array, _fenced_memory, fenced
 from ._child import call_with
 from ._faults import Error, Memory, Side
+from ._fenced import fenced, fenced_memory
+from ._numpy import make_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from typing_extensions import Buffer
 
@@ -54,10 +56,10 @@ class Fenced:
 
     def zeros(self, shape: int | Sequence[int], dtype: Any = float) -> Any:
         """A zeroed numpy array flush against a guard."""
-        return _array(self._allocate, shape, dtype)
+        return make_array(self._allocate, shape, dtype)
 
     def _allocate(self, size: int, align: int) -> Memory:
-        self._memories.append(_fenced_memory(size, align, self.side)[1])
+        self._memories.append(fenced_memory(size, align, self.side))
         return self._memories[-1]
 
     def call(self, function: Callable[..., Result], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Result:
@@ -65,12 +67,34 @@ class Fenced:
 
         What it writes to this fixture's memory and arrays is there afterwards.
         """
-        return call_with(self._memories, timeout, function, args, kwargs)
+        verdict, result = call_with(self._memories, timeout, _judged(function), args, kwargs)
+        if verdict is not None:
+            _VERDICTS[verdict](result)
+        returned: Result = result
+        return returned
 
     def check(self) -> None:
         """Raises Error where the bytes at the side without a guard were overwritten. Done at the end of the test, too."""
         for memory in self._memories:
             memory.check()
+
+
+_VERDICTS: dict[str, Callable[[str], NoReturn]] = {
+    "Failed": pytest.fail, "Skipped": pytest.skip, "XFailed": pytest.xfail,
+}
+
+
+def _judged(function: Callable[..., Any]) -> Callable[..., tuple[str | None, Any]]:
+    """(None, result), or what pytest was told, whose exceptions cannot be pickled."""
+
+    def run(*args: Any, **kwargs: Any) -> tuple[str | None, Any]:
+        try:
+            return None, function(*args, **kwargs)
+        except (pytest.fail.Exception, pytest.skip.Exception, pytest.xfail.Exception) as error:
+            return type(error).__name__, str(error.msg)
+
+    run.__name__ = getattr(function, "__name__", None) or str(function)
+    return run
 
 
 def pytest_configure(config: pytest.Config) -> None:

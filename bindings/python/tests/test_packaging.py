@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""The package builds from its source distribution in an empty folder, to one self-contained wheel for every CPython."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import vmarena
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = {
+    "__init__.py", "_arena.py", "_child.py", "_faults.py", "_fenced.py", "_heap.py", "_numpy.py", "_owner.py", "_view.py",
+    "_vmarena.abi3.so", "_vmarena.pyi", "py.typed", "pytest_plugin.py",
+}
+
+
+def run(*command, **keywords):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **keywords)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("a source distribution is made of a git checkout")
+    folder = tmp_path_factory.mktemp("packed")
+    run(sys.executable, "-c", f"import mesonpy; mesonpy.build_sdist({str(folder)!r})", cwd=ROOT)
+    (packed,) = folder.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")
+    source = folder / packed.name.removesuffix(".tar.gz")
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, source, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def test_the_wheel_is_for_every_cpython(wheel):
+    assert wheel.name.startswith(f"vmarena-{vmarena.__version__}-cp311-abi3-linux_")
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.removeprefix("vmarena/") for name in names if name.startswith("vmarena/")} == FILES
+    others = {name.split("/")[0] for name in names if not name.startswith("vmarena/")}
+    assert others == {f"vmarena-{vmarena.__version__}.dist-info"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_works_by_itself(wheel, tmp_path):
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "site", wheel, cwd=tmp_path)
+    program = (
+        "import vmarena\n"
+        "try: vmarena.read(vmarena.fenced(b'1234'), 5)\n"
+        "except vmarena.Fault as fault: print(vmarena.__file__, fault.kind, fault.distance)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "LD_LIBRARY_PATH": ""}
+    assert run(sys.executable, "-c", program, cwd=tmp_path, env=environment).split() == [
+        str(tmp_path / "site" / "vmarena" / "__init__.py"), "overrun", "1",
+    ]
+
+
+def test_no_library_is_needed_and_none_exposed(wheel, tmp_path):
+    if shutil.which("readelf") is None or shutil.which("nm") is None:
+        pytest.skip("no readelf and nm here")
+    module = zipfile.ZipFile(wheel).extract("vmarena/_vmarena.abi3.so", tmp_path)
+    needed = [line for line in run("readelf", "-d", module).splitlines() if "NEEDED" in line]
+    assert not any("vmarena" in line for line in needed)
+    exported = {line.split()[-1] for line in run("nm", "-D", "--defined-only", module).splitlines()}
+    assert exported == {"PyInit__vmarena"}
