@@ -20,8 +20,12 @@ FILES = {
 }
 
 
-def run(*command, **keywords):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **keywords)
+# meson, ninja and swig may be in the environment of the interpreter that runs this.
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def run(*command, cwd, **more):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env={**ENVIRONMENT, **more})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -60,17 +64,15 @@ def test_the_wheel_works_by_itself(wheel, tmp_path):
         "try: vmarena.read(vmarena.fenced(b'1234'), 5)\n"
         "except vmarena.Fault as fault: print(vmarena.__file__, fault.kind, fault.distance)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "LD_LIBRARY_PATH": ""}
-    assert run(sys.executable, "-c", program, cwd=tmp_path, env=environment).split() == [
-        str(tmp_path / "site" / "vmarena" / "__init__.py"), "overrun", "1",
-    ]
+    said = run(sys.executable, "-c", program, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"), LD_LIBRARY_PATH="")
+    assert said.split() == [str(tmp_path / "site" / "vmarena" / "__init__.py"), "overrun", "1"]
 
 
 def test_no_library_is_needed_and_none_exposed(wheel, tmp_path):
     if shutil.which("readelf") is None or shutil.which("nm") is None:
         pytest.skip("no readelf and nm here")
     module = zipfile.ZipFile(wheel).extract("vmarena/_vmarena.abi3.so", tmp_path)
-    needed = [line for line in run("readelf", "-d", module).splitlines() if "NEEDED" in line]
+    needed = [line for line in run("readelf", "-d", module, cwd=tmp_path).splitlines() if "NEEDED" in line]
     assert not any("vmarena" in line for line in needed)
-    exported = {line.split()[-1] for line in run("nm", "-D", "--defined-only", module).splitlines()}
+    exported = {line.split()[-1] for line in run("nm", "-D", "--defined-only", module, cwd=tmp_path).splitlines()}
     assert exported == {"PyInit__vmarena"}
