@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "prim.h"
 #include "support.h"
 
 static size_t page;
@@ -360,6 +361,56 @@ static void test_declined_without_scope(void **state) {
     assert_dies(die_out_of_scope, NULL, SIGSEGV);
     assert_dies(die_out_of_scope, foreign, SIGSEGV);
     munmap(foreign, page);
+    vmarena_destroy(arena);
+}
+
+/* Recovery 25, by what the signal says: only what the kernel raised for an access of this thread is looked at. */
+static void test_signal_codes(void **state) {
+    (void)state;
+    static const struct {
+        int signo, code;
+        bool access;
+        enum vmarena_fault_kind kind;
+    } codes[] = {
+        {SIGSEGV, SEGV_MAPERR, true, VMARENA_FAULT_UNMAPPED},
+        {SIGSEGV, SEGV_ACCERR, true, VMARENA_FAULT_PROTECTED},
+#ifdef SEGV_PKUERR
+        {SIGSEGV, SEGV_PKUERR, true, VMARENA_FAULT_PROTECTED},
+#endif
+        {SIGBUS, BUS_ADRERR, true, VMARENA_FAULT_PAST_END_OF_FILE},
+        {SIGBUS, BUS_ADRALN, true, VMARENA_FAULT_OTHER},
+#ifdef BUS_MCEERR_AR
+        {SIGBUS, BUS_MCEERR_AR, true, VMARENA_FAULT_HARDWARE},
+        {SIGBUS, BUS_MCEERR_AO, false, VMARENA_FAULT_OTHER}, /* of memory that nobody touched yet */
+#endif
+        {SIGSEGV, SI_USER, false, VMARENA_FAULT_OTHER},
+        {SIGSEGV, SI_QUEUE, false, VMARENA_FAULT_OTHER},
+        {SIGSEGV, SI_TKILL, false, VMARENA_FAULT_OTHER},
+        {SIGSEGV, SI_KERNEL, false, VMARENA_FAULT_OTHER},
+        {SIGBUS, SI_USER, false, VMARENA_FAULT_OTHER},
+        {SIGBUS, SI_KERNEL, false, VMARENA_FAULT_OTHER},
+        {SIGILL, SEGV_MAPERR, false, VMARENA_FAULT_OTHER},
+        {SIGFPE, BUS_ADRERR, false, VMARENA_FAULT_OTHER},
+    };
+    struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
+    char *object = take(arena, 24);
+    struct vmarena_scope scope;
+    ucontext_t context;
+    ready();
+    memset(&context, 0, sizeof context);
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        siginfo_t info = {.si_signo = codes[i].signo, .si_code = codes[i].code};
+        info.si_addr = object + 24;
+        if (vmarena_prim_fault_is_access(codes[i].signo, &info) != codes[i].access)
+            fail_msg("signal %d, code %d", codes[i].signo, codes[i].code);
+        assert_int_equal(vmarena_prim_fault_kind(codes[i].signo, codes[i].code), codes[i].kind);
+        if (codes[i].access) continue;
+        VMARENA_TRY_ANY(&scope) {
+            assert_false(vmarena_handle_signal(codes[i].signo, &info, &context));
+            assert_ptr_equal(vmarena_scope_top(), &scope);
+        }
+        VMARENA_CATCH(fault) { fail(); }
+    }
     vmarena_destroy(arena);
 }
 
@@ -1054,6 +1105,7 @@ int main(void) {
         cmocka_unit_test(test_truncated_file),
         cmocka_unit_test(test_non_canonical_declined),
         cmocka_unit_test(test_declined_without_scope),
+        cmocka_unit_test(test_signal_codes),
         cmocka_unit_test(test_sigfpe_declined),
         cmocka_unit_test(test_scope_by_arena),
         cmocka_unit_test(test_nested_scopes),

@@ -521,9 +521,9 @@ static void pass_on(int link, int signo, siginfo_t *info, void *context) {
     static void link_##n(int signo, siginfo_t *info, void *context) { pass_on(n, signo, info, context); }
 LINK(0)
 LINK(1)
-LINK(2) LINK(3) LINK(4) LINK(5) LINK(6) LINK(7) LINK(8)
-    LINK(9) static void (*const links[])(int, siginfo_t *, void *) = {link_0, link_1, link_2, link_3, link_4,
-                                                                      link_5, link_6, link_7, link_8, link_9};
+LINK(2)
+LINK(3) LINK(4) LINK(5) LINK(6) LINK(7) LINK(8) LINK(9) static void (*const links[])(int, siginfo_t *, void *) = {
+    link_0, link_1, link_2, link_3, link_4, link_5, link_6, link_7, link_8, link_9};
 
 static void displace(int link) {
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};

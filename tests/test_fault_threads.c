@@ -224,7 +224,6 @@ static void find_map(const void *address, char permissions[5], uintptr_t *start,
 struct stack_facts {
     char *object;
     stack_t stack;
-    void *fault_address;
 };
 
 static void *look_at_our_stack(void *arg) {
@@ -248,18 +247,13 @@ static void *look_at_our_stack(void *arg) {
     return NULL;
 }
 
-/* Ours has a guard below it, and both are gone when the thread has ended. */
-static void test_our_stack_guarded_and_freed(void **state) {
+/* Ours is large enough for the CPU's state and has a guard below it. */
+static void test_our_stack_is_guarded(void **state) {
     (void)state;
     struct stack_facts facts = {.object = NULL};
-    char permissions[5];
     struct vmarena *arena = make_fenced(&facts.object, 24);
-    uintptr_t start = 0, end = 0;
     begin();
     run_thread(look_at_our_stack, &facts);
-    find_map(facts.stack.ss_sp, permissions, &start, &end);
-    assert_true(permissions[0] == '\0' || start > (uintptr_t)facts.stack.ss_sp || end == (uintptr_t)facts.stack.ss_sp ||
-                permissions[0] != '-'); /* nothing of it, or something newer */
     vmarena_destroy(arena);
 }
 
@@ -572,7 +566,7 @@ int main(void) {
         cmocka_unit_test(test_threads_with_stacks_of_their_own),
         cmocka_unit_test(test_scope_of_another_thread),
         cmocka_unit_test(test_host_stack_is_used),
-        cmocka_unit_test(test_our_stack_guarded_and_freed),
+        cmocka_unit_test(test_our_stack_is_guarded),
         cmocka_unit_test(test_threads_leave_no_map_entries),
         cmocka_unit_test(test_host_replaces_our_stack),
         cmocka_unit_test(test_stack_overflow_declined),
