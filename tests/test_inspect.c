@@ -612,6 +612,32 @@ static void test_a_large_reservation(void **state) {
     munmap(pages, size);
 }
 
+static int count_bytes(const struct vmarena_pages *pages, void *arg) {
+    *(uint64_t *)arg += pages->end - pages->start;
+    return 0;
+}
+
+/* From 0 to the end of all numbers, of which user space has a part. */
+static void test_the_whole_address_space(void **state) {
+    (void)state;
+    uint64_t bytes = 0, again = 0;
+    struct vmarena_totals totals;
+    assert_int_equal(vmarena_totals(0, &totals), 0);
+    assert_int_equal(vmarena_residency(0, 0, UINT64_MAX - page, VMARENA_PAGE_RESIDENT, NULL, count_bytes, &bytes), 0);
+    assert_true(bytes + 64 * page >= totals.rss && bytes <= totals.rss + 64 * page);
+    /* All that lies above the program, the stack among it. */
+    uint64_t start = (uintptr_t)&again & ~(uint64_t)(page - 1);
+    assert_int_equal(
+        vmarena_residency(0, start, UINT64_MAX - page - start, VMARENA_PAGE_RESIDENT, NULL, count_bytes, &again), 0);
+    assert_true(again > 0 && again < bytes);
+    /* And word by word, which must not be tried for what is not mapped. */
+    uint64_t by_words = 0;
+    unsigned known;
+    struct vmarena_prim_pages_wish wish = {0, (uint64_t)1 << 47, VMARENA_PAGE_RESIDENT, &known, true};
+    assert_int_equal(vmarena_prim_pages(0, &wish, count_bytes, &by_words), 0);
+    assert_true(by_words + 64 * page >= bytes && by_words <= bytes + 64 * page);
+}
+
 /* ---- totals and counts ------------------------------------------------------------------------------------------------------ */
 
 static void test_totals(void **state) {
@@ -774,6 +800,7 @@ int main(void) {
         cmocka_unit_test(test_frames),
         cmocka_unit_test(test_callbacks_end_the_walk),
         cmocka_unit_test(test_a_large_reservation),
+        cmocka_unit_test(test_the_whole_address_space),
         cmocka_unit_test(test_totals),
         cmocka_unit_test(test_fault_counts),
         cmocka_unit_test(test_counters),

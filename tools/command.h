@@ -6,5 +6,8 @@
 #define VMARENA_EXIT_USAGE 2 /* bad input: one line on standard error, and nothing was done */
 
 int vmarena_command_guard(int count, char **arguments);
+int vmarena_command_maps(int count, char **arguments);
+int vmarena_command_stat(int count, char **arguments);
+int vmarena_command_caps(int count, char **arguments);
 
 #endif

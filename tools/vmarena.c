@@ -13,6 +13,9 @@ struct command {
 
 static const struct command commands[] = {
     {"guard", vmarena_command_guard, "run a program with every heap object against a guard page"},
+    {"maps", vmarena_command_maps, "the mappings of a process, and whose they are"},
+    {"stat", vmarena_command_stat, "run a program and count its page faults"},
+    {"caps", vmarena_command_caps, "what this system can do"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -330,12 +330,24 @@ static int add_region(int fd, struct runs *runs, const struct vmarena_scan_regio
                 : add_run(runs, region->start, region->end, state);
 }
 
+/*
+ * Where user space ends depends on the CPU; beyond it the kernel says EFAULT and looks at nothing. It is a page below a
+ * power of two, or a lower one for some processes: the next lower candidate. False: there is none above start.
+ */
+static bool lower(uint64_t *end, uint64_t start) {
+    uint64_t page = vmarena_prim_page_size(), power = UINT64_C(1) << 63;
+    while (power - page >= *end) power >>= 1;
+    *end = power - page;
+    return *end > start;
+}
+
 static int walk_scan(int fd, struct runs *runs, uint64_t start, uint64_t end, uint64_t guard) {
     struct vmarena_scan_region regions[128] = {{.start = 0}};
     while (start < end) {
         struct vmarena_scan scan = {.start = start, .end = end};
         int count = scan_some(fd, &scan, guard, regions, sizeof regions / sizeof regions[0]), result = 0;
-        if (count < 0) return count == -EFAULT ? 0 : count; /* EFAULT: above what user space can have */
+        if (count == -EFAULT && lower(&end, start)) continue;
+        if (count < 0) return count == -EFAULT ? 0 : count;
         for (int i = 0; i < count && result == 0; i++) result = add_region(fd, runs, &regions[i]);
         if (result != 0) return result;
         start = scan.walk_end;
@@ -387,8 +399,27 @@ static int fill_gap(const struct vmarena_pages *pages, void *arg) {
     return result != 0 ? result : add_run(filler->outer, pages->start, pages->end, pages->state);
 }
 
-static int walk(int fd, struct runs *runs, uint64_t start, uint64_t end, bool scans, uint64_t guard) {
-    int result = scans ? walk_scan(fd, runs, start, end, guard) : walk_words(fd, runs, start, end, 0);
+struct words_walk {
+    int fd;
+    struct runs *runs;
+    uint64_t start, end;
+};
+
+static int walk_mapping(const struct vmarena_mapping *mapping, void *arg) {
+    const struct words_walk *walk = arg;
+    uint64_t start = mapping->start > walk->start ? mapping->start : walk->start;
+    uint64_t end = mapping->end < walk->end ? mapping->end : walk->end;
+    return start < end ? walk_words(walk->fd, walk->runs, start, end, 0) : 0;
+}
+
+/* Words there are for every page that could be mapped: only those are read that are. */
+static int walk_mapped(pid_t pid, int fd, struct runs *runs, uint64_t start, uint64_t end) {
+    struct words_walk walk = {fd, runs, start, end};
+    return vmarena_prim_maps(pid, walk_mapping, &walk);
+}
+
+static int walk(pid_t pid, int fd, struct runs *runs, uint64_t start, uint64_t end, bool scans, uint64_t guard) {
+    int result = scans ? walk_scan(fd, runs, start, end, guard) : walk_mapped(pid, fd, runs, start, end);
     return result != 0 ? result : flush(runs);
 }
 
@@ -406,10 +437,10 @@ int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vm
     int result;
     if (fills && vmarena_prim_is_self(pid)) {
         struct runs inner = {.function = fill_gap, .arg = &filler, .wanted = wish->wanted | VMARENA_PAGE_RESIDENT};
-        result = walk(fd, &inner, wish->start, wish->end, scans, guard);
+        result = walk(pid, fd, &inner, wish->start, wish->end, scans, guard);
         if (result == 0) result = walk_cached(&runs, filler.from, wish->end);
         if (result == 0) result = flush(&runs);
-    } else result = walk(fd, &runs, wish->start, wish->end, scans, guard);
+    } else result = walk(pid, fd, &runs, wish->start, wish->end, scans, guard);
     close(fd);
     return result;
 }

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include "common.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmarena/arena.h"
+#include "vmarena/inspect.h"
+
+#include "../command.h"
+
+int vmarena_complain(int code, const char *command, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "vmarena %s: ", command);
+    vfprintf(stderr, format, arguments);
+    putc('\n', stderr);
+    va_end(arguments);
+    return code;
+}
+
+int vmarena_complain_option(const char *command, int what, char **arguments) {
+    const char *last = arguments[optind - 1];
+    char letter[3] = {'-', (char)optopt, '\0'};
+    if (optopt > ' ' && strncmp(last, "--", 2) != 0) last = letter;
+    if (what == ':') return vmarena_complain(VMARENA_EXIT_USAGE, command, "%s needs a value", last);
+    return vmarena_complain(VMARENA_EXIT_USAGE, command, "there is no option %s; try: vmarena %s --help", last,
+                            command);
+}
+
+bool vmarena_parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *out) {
+    uint64_t value = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9'; at++)
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value))
+            return false;
+    if (at == text || *at != '\0' || value < least || value > most) return false;
+    *out = value;
+    return true;
+}
+
+int vmarena_parse_process(const char *command, const char *text, pid_t *out) {
+    uint64_t value;
+    if (!vmarena_parse_number(text, 1, INT32_MAX, &value))
+        return vmarena_complain(VMARENA_EXIT_USAGE, command, "'%s' is no process number", text);
+    *out = (pid_t)value;
+    if (kill(*out, 0) == 0 || errno == EPERM) return 0;
+    return vmarena_complain(VMARENA_EXIT_FAILED, command, "there is no process %s", text);
+}
+
+int vmarena_finish_output(const char *command) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    return errno == EPIPE ? 0 : vmarena_complain(VMARENA_EXIT_FAILED, command, "writing: %s", strerror(errno));
+}
+
+bool vmarena_parse_color(const char *word, FILE *out, bool *color) {
+    const char *none = getenv("NO_COLOR");
+    if (strcmp(word, "always") == 0) *color = true;
+    else if (strcmp(word, "never") == 0) *color = false;
+    else if (strcmp(word, "auto") == 0) *color = isatty(fileno(out)) && (none == NULL || *none == '\0');
+    else return false;
+    return true;
+}
+
+static size_t read_start(pid_t pid, const char *file, char *text, size_t size) {
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t got = read(fd, text, size);
+    close(fd);
+    return got > 0 ? (size_t)got : 0;
+}
+
+void vmarena_process_title(pid_t pid, char *title, size_t size) {
+    size_t got = read_start(pid, "cmdline", title, size - 1);
+    if (got == 0) { /* a thread of the kernel's, or a process that ended and was not waited for */
+        got = read_start(pid, "comm", title + 1, size - 3);
+        title[0] = '[';
+        while (got > 0 && title[got] == '\n') got--;
+        title[got + 1] = ']';
+        got += 2;
+    }
+    while (got > 0 && title[got - 1] == '\0') got--;
+    title[got] = '\0';
+    for (size_t i = 0; i < got; i++)
+        if (title[i] == '\0') title[i] = ' ';
+}
+
+/* Bytes of the UTF-8 character at text, which is none of the control characters; 0: there is none. */
+static size_t character(const unsigned char *text) {
+    if (text[0] < 0x20 || text[0] == 0x7f) return 0;
+    if (text[0] < 0x80) return 1;
+    size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
+    if (text[0] < 0xc2 || text[0] > 0xf4) return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80) return 0;
+    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0) ||
+        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90) ||
+        (text[0] == 0xc2 && text[1] < 0xa0))
+        return 0;
+    return length;
+}
+
+/* Writes each character by `special`, which says false where it is to be written as it is. */
+static void print_by(FILE *out, const char *text, const char *invalid, bool (*special)(FILE *, unsigned char)) {
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
+        size_t length = character(at);
+        if (length == 1 && special(out, *at)) at++;
+        else if (length != 0) at += fwrite(at, 1, length, out) == length ? length : strlen((const char *)at);
+        else {
+            fputs(invalid, out);
+            at++;
+        }
+    }
+}
+
+static bool nothing_special(FILE *out, unsigned char c) { return (void)out, (void)c, false; }
+
+static bool special_in_json(FILE *out, unsigned char c) {
+    if (c != '"' && c != '\\') return false;
+    fprintf(out, "\\%c", c);
+    return true;
+}
+
+static bool special_in_markup(FILE *out, unsigned char c) {
+    const char *entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : NULL;
+    if (entity != NULL) fputs(entity, out);
+    return entity != NULL;
+}
+
+void vmarena_print_plain(FILE *out, const char *text) { print_by(out, text, "?", nothing_special); }
+void vmarena_print_markup(FILE *out, const char *text) { print_by(out, text, "\xef\xbf\xbd", special_in_markup); }
+
+void vmarena_print_json(FILE *out, const char *text) {
+    putc('"', out);
+    print_by(out, text, "\\ufffd", special_in_json);
+    putc('"', out);
+}
+
+const char *vmarena_grouped(uint64_t value, char text[32]) {
+    char digits[24];
+    int count = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value), out = 0;
+    for (int i = 0; i < count; i++) {
+        if (i > 0 && (count - i) % 3 == 0) text[out++] = ',';
+        text[out++] = digits[i];
+    }
+    text[out] = '\0';
+    return text;
+}
+
+const char *vmarena_bytes(uint64_t bytes, char text[32]) {
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes / 1024;
+    size_t unit = 0;
+    for (; value >= 1024 && unit + 1 < sizeof units / sizeof units[0]; unit++) value /= 1024;
+    (void)snprintf(text, 32, unit == 0 && bytes % 1024 == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return text;
+}
+
+const char *vmarena_permissions(unsigned prot, bool shared, char text[5]) {
+    text[0] = prot & VMARENA_READ ? 'r' : '-';
+    text[1] = prot & VMARENA_WRITE ? 'w' : '-';
+    text[2] = prot & VMARENA_EXEC ? 'x' : '-';
+    text[3] = shared ? 's' : 'p';
+    text[4] = '\0';
+    return text;
+}
+
+const char *vmarena_owner_kind(unsigned owner) {
+    static const char *const kinds[] = {"", "arena", "heap", "view"};
+    return owner < sizeof kinds / sizeof kinds[0] ? kinds[owner] : "";
+}

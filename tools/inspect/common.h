@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands that look at processes share: complaints, arguments, how things are written. */
+#ifndef VMARENA_TOOLS_INSPECT_COMMON_H
+#define VMARENA_TOOLS_INSPECT_COMMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define VMARENA_EXIT_FAILED 1 /* the arguments were fine, the system was not: one line on standard error */
+
+/* One line on standard error, "vmarena COMMAND: ..."; gives code. */
+int vmarena_complain(int code, const char *command, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* After getopt_long gave '?' or ':': what it stumbled over. Gives the exit code. */
+int vmarena_complain_option(const char *command, int what, char **arguments);
+
+/* A decimal number from least to most, all of text. */
+bool vmarena_parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *out);
+
+/* A process, which must be there. 0, or the exit code after a complaint. */
+int vmarena_parse_process(const char *command, const char *text, pid_t *out);
+
+/* What standard output, flushed, came to: 0, or the exit code after a complaint (a full disk; not a closed pipe). */
+int vmarena_finish_output(const char *command);
+
+/* "always", "never", or "auto": on a terminal, unless NO_COLOR is set (no-color.org). False for any other word. */
+bool vmarena_parse_color(const char *word, FILE *out, bool *color);
+
+/* The beginning of the command line of a process, or its name in brackets, fit for a terminal. */
+void vmarena_process_title(pid_t pid, char *title, size_t size);
+
+/* For a terminal: control characters and what is not UTF-8 become '?'. */
+void vmarena_print_plain(FILE *out, const char *text);
+/* In double quotes, as JSON (RFC 8259). */
+void vmarena_print_json(FILE *out, const char *text);
+/* For the text and attributes of HTML and SVG. */
+void vmarena_print_markup(FILE *out, const char *text);
+
+/* 1234567 as "1,234,567"; 12582912 as "12.0 MiB". Both need 32 bytes. */
+const char *vmarena_grouped(uint64_t value, char text[32]);
+const char *vmarena_bytes(uint64_t bytes, char text[32]);
+
+/* "rwxp" */
+const char *vmarena_permissions(unsigned prot, bool shared, char text[5]);
+
+const char *vmarena_owner_kind(unsigned owner); /* "arena", ... or "" */
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "space.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common.h"
+#include "vmarena/error.h"
+#include "vmarena/page.h"
+
+/* Doubles *array until it holds `needed`; false where memory is out. */
+static bool make_room(void *array, size_t *room, size_t needed, size_t size) {
+    size_t more = *room != 0 ? *room : 64;
+    void *bytes;
+    memcpy(&bytes, array, sizeof bytes);
+    if (needed <= *room) return true;
+    while (more < needed) more *= 2;
+    bytes = reallocarray(bytes, more, size);
+    if (bytes == NULL) return false;
+    memcpy(array, &bytes, sizeof bytes);
+    *room = more;
+    return true;
+}
+
+/* The strings move while they are collected: until then a pointer holds an offset. */
+static bool keep(struct vmarena_space *space, const char **string) {
+    size_t length = strlen(*string) + 1;
+    if (!make_room(&space->strings, &space->string_room, space->string_bytes + length, 1)) return false;
+    memcpy(space->strings + space->string_bytes, *string, length);
+    *string = (const char *)(uintptr_t)space->string_bytes;
+    space->string_bytes += length;
+    return true;
+}
+
+static int add_mapping(const struct vmarena_mapping *mapping, void *arg) {
+    struct vmarena_space *space = arg;
+    if (!make_room(&space->mappings, &space->room, space->count + 1, sizeof space->mappings[0])) return -ENOMEM;
+    struct vmarena_tool_mapping *added = &space->mappings[space->count];
+    *added = (struct vmarena_tool_mapping){.is = *mapping};
+    if (!keep(space, &added->is.name) || !keep(space, &added->is.owner_name)) return -ENOMEM;
+    space->count++;
+    return 0;
+}
+
+static void settle(const struct vmarena_space *space, const char **string) {
+    *string = space->strings + (uintptr_t)*string;
+}
+
+static void sum(struct vmarena_tool_sums *sums, uint64_t bytes, unsigned state) {
+    if (state & VMARENA_PAGE_RESIDENT) sums->resident += bytes;
+    if ((state & VMARENA_PAGE_RESIDENT) && (state & VMARENA_PAGE_DIRTY)) sums->dirty += bytes;
+    if (state & VMARENA_PAGE_SWAPPED) sums->swapped += bytes;
+    if (state & VMARENA_PAGE_SHARED) sums->shared += bytes;
+    if (state & VMARENA_PAGE_HUGE) sums->huge += bytes;
+    if (state & VMARENA_PAGE_GUARD) sums->guard += bytes;
+}
+
+struct looking {
+    struct vmarena_space *space;
+    size_t at; /* the mapping that the last run was in */
+};
+
+static int add_part(struct vmarena_space *space, struct vmarena_tool_mapping *mapping, struct vmarena_pages part) {
+    if (!make_room(&space->runs, &space->run_room, space->run_count + 1, sizeof space->runs[0])) return -ENOMEM;
+    if (mapping->run_count++ == 0) mapping->first_run = space->run_count;
+    space->runs[space->run_count++] = part;
+    sum(&mapping->pages, part.end - part.start, part.state);
+    sum(&space->total, part.end - part.start, part.state);
+    return 0;
+}
+
+/* Runs go over the borders of mappings; both are in ascending order. What was mapped since belongs to none. */
+static int add_run(const struct vmarena_pages *pages, void *arg) {
+    struct looking *looking = arg;
+    struct vmarena_space *space = looking->space;
+    for (; looking->at < space->count; looking->at++) {
+        struct vmarena_tool_mapping *mapping = &space->mappings[looking->at];
+        struct vmarena_pages part = *pages;
+        if (part.start < mapping->is.start) part.start = mapping->is.start;
+        if (part.end > mapping->is.end) part.end = mapping->is.end;
+        int error = part.start < part.end ? add_part(space, mapping, part) : 0;
+        if (error != 0) return error;
+        if (mapping->is.end > pages->end) break;
+    }
+    return 0;
+}
+
+static int look(struct vmarena_space *space) {
+    struct looking looking = {.space = space};
+    if (space->count == 0) return 0;
+    uint64_t start = space->mappings[0].is.start, end = space->mappings[space->count - 1].is.end;
+    return vmarena_residency(space->pid, start, end - start, 0, &space->known, add_run, &looking);
+}
+
+int vmarena_space_read(struct vmarena_space *space, const char *command, pid_t pid, bool pages) {
+    *space = (struct vmarena_space){.pid = pid, .page = vmarena_page_size()};
+    vmarena_process_title(pid, space->title, sizeof space->title);
+    int error = vmarena_maps(pid, add_mapping, space);
+    for (size_t i = 0; i < space->count; i++) {
+        settle(space, &space->mappings[i].is.name);
+        settle(space, &space->mappings[i].is.owner_name);
+    }
+    if (error == 0 && pages) error = look(space);
+    if (error == 0) {
+        space->looked = pages;
+        return 0;
+    }
+    vmarena_space_free(space);
+    if (error == -ENOMEM) return vmarena_complain(VMARENA_EXIT_FAILED, command, "no memory for all the mappings");
+    return vmarena_complain(VMARENA_EXIT_FAILED, command, "%s", vmarena_explain());
+}
+
+void vmarena_space_free(struct vmarena_space *space) {
+    free(space->mappings);
+    free(space->runs);
+    free(space->strings);
+    *space = (struct vmarena_space){.pid = 0};
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The address space of a process at about one moment: its mappings and, where asked for, their pages. */
+#ifndef VMARENA_TOOLS_INSPECT_SPACE_H
+#define VMARENA_TOOLS_INSPECT_SPACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmarena/inspect.h"
+
+/* Bytes by what they are; a page may count in several. */
+struct vmarena_tool_sums {
+    uint64_t resident, dirty, swapped, shared, huge, guard;
+};
+
+struct vmarena_tool_mapping {
+    struct vmarena_mapping is; /* its strings are the space's */
+    struct vmarena_tool_sums pages;
+    size_t first_run, run_count; /* of its pages in the space's runs */
+};
+
+struct vmarena_space {
+    pid_t pid;
+    char title[256]; /* what runs there */
+    uint64_t page;   /* bytes */
+    struct vmarena_tool_mapping *mappings;
+    size_t count, room;
+    struct vmarena_pages *runs; /* each within one mapping */
+    size_t run_count, run_room;
+    char *strings;
+    size_t string_bytes, string_room;
+    bool looked;    /* pages were asked for, and told */
+    unsigned known; /* which states of theirs */
+    struct vmarena_tool_sums total;
+};
+
+/* 0, or the exit code after a complaint. pages: look at them, too. */
+int vmarena_space_read(struct vmarena_space *space, const char *command, pid_t pid, bool pages);
+void vmarena_space_free(struct vmarena_space *space);
+
+#endif
