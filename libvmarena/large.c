@@ -24,6 +24,7 @@ static struct large *take_record(struct vmarena_heap *heap) {
     if (large == NULL) return NULL;
     large->slot.class = VMARENA_CLASS_LARGE;
     large->region.owner = heap;
+    large->region.kind = VMARENA_OWNER_HEAP;
     large->region.explain = vmarena_heap_explain;
     atomic_init(&large->region.repair, vmarena_get(heap->repair));
     large->region.repair_arg = heap->repair_arg;

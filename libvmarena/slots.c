@@ -135,6 +135,7 @@ int vmarena_slots_open(struct vmarena_heap *heap, size_t reserve) {
                                        .guard = heap->guard_pages * heap->page,
                                        .policy = VMARENA_COMMIT_PROTECT};
     heap->region.owner = heap;
+    heap->region.kind = VMARENA_OWNER_HEAP;
     heap->region.explain = vmarena_heap_explain;
     int error = vmarena_region_reserve(&heap->region, &plan);
     if (error != 0) return error;
