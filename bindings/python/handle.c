@@ -10,7 +10,7 @@ typedef struct vmarena_py_memory Memory;
 
 struct vmarena_py_handle *vmarena_py_open_handles;
 static PyObject *handle_type, *memory_type, *error_type;
-static const char *const kind_names[] = {"arena", "heap", "view"};
+static const char *const kind_names[] = {"arena", "heap", "view", "set of counters"};
 
 /* ---- arguments ----------------------------------------------------------------------------------------------------- */
 
@@ -361,7 +361,8 @@ static PyType_Spec memory_spec = {"vmarena.Memory", sizeof(Memory), 0,
 static void destroy_object(enum vmarena_py_kind kind, void *object) {
     if (kind == VMARENA_PY_ARENA) vmarena_destroy(object);
     else if (kind == VMARENA_PY_HEAP) vmarena_heap_destroy(object);
-    else vmarena_view_close(object);
+    else if (kind == VMARENA_PY_VIEW) vmarena_view_close(object);
+    else vmarena_counters_close(object);
 }
 
 static void destroy(Handle *handle) {

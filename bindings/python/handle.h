@@ -24,7 +24,7 @@
 
 #include <vmarena.h>
 
-enum vmarena_py_kind { VMARENA_PY_ARENA, VMARENA_PY_HEAP, VMARENA_PY_VIEW };
+enum vmarena_py_kind { VMARENA_PY_ARENA, VMARENA_PY_HEAP, VMARENA_PY_VIEW, VMARENA_PY_COUNTERS };
 
 struct vmarena_py_memory;
 
@@ -36,7 +36,7 @@ struct vmarena_py_range {
 
 struct vmarena_py_handle {
     PyObject_HEAD enum vmarena_py_kind kind;
-    void *object;                     /* struct vmarena *, vmarena_heap *, vmarena_view *; NULL: closed */
+    void *object; /* struct vmarena *, vmarena_heap *, vmarena_view *, vmarena_counters *; NULL: closed */
     struct vmarena_py_memory *newest; /* not owned: they own the handle */
     Py_ssize_t exports;               /* of all of them */
     uint64_t serial;                  /* of the newest Memory so far */
@@ -104,6 +104,15 @@ PyObject *vmarena_py_view_open(const char *path, int fd,
                                const struct vmarena_view_options *options); /* path NULL: fd */
 PyObject *vmarena_py_view_data(struct vmarena_py_handle *view);
 PyObject *vmarena_py_view_move(struct vmarena_py_handle *view, uint64_t offset, size_t length);
+
+/* ---- the system's view (inspect.c): tuples of what the C structures hold, in their order ---- */
+PyObject *vmarena_py_maps(int pid);
+PyObject *vmarena_py_mapping_at(int pid, uintptr_t address);
+PyObject *vmarena_py_residency(int pid, uintptr_t start, size_t length, unsigned wanted); /* (known, [pages, ...]) */
+PyObject *vmarena_py_totals(int pid);
+PyObject *vmarena_py_fault_counts(int pid, bool thread); /* pid 0: this process, or this thread */
+PyObject *vmarena_py_counters_open(int pid, unsigned flags);
+PyObject *vmarena_py_counters_read(struct vmarena_py_handle *counters); /* {name: value, or the errno} */
 
 /* ---- faults (report.c) ---- */
 /* What Fault of _faults.py is made of; the place is told of an instruction that is not the library's own. */

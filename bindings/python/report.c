@@ -75,7 +75,8 @@ static bool say(const struct vmarena_fault *fault, void *arg) {
 static int set_repair(const struct vmarena_py_handle *handle, vmarena_fault_fn *function, void *arg) {
     if (handle->kind == VMARENA_PY_ARENA) return vmarena_on_fault(handle->object, function, arg);
     if (handle->kind == VMARENA_PY_HEAP) return vmarena_heap_on_fault(handle->object, function, arg);
-    return vmarena_view_on_fault(handle->object, function, arg);
+    if (handle->kind == VMARENA_PY_VIEW) return vmarena_view_on_fault(handle->object, function, arg);
+    return 0;
 }
 
 int vmarena_py_watch(struct vmarena_py_handle *handle) {

@@ -28,6 +28,9 @@
 %typemap(out) size_t { $result = PyLong_FromSize_t($1); }
 %typemap(in) struct vmarena_py_handle *arena { if (($1 = vmarena_py_handle($input, VMARENA_PY_ARENA)) == NULL) SWIG_fail; }
 %typemap(in) struct vmarena_py_handle *heap { if (($1 = vmarena_py_handle($input, VMARENA_PY_HEAP)) == NULL) SWIG_fail; }
+%typemap(in) struct vmarena_py_handle *counters {
+    if (($1 = vmarena_py_handle($input, VMARENA_PY_COUNTERS)) == NULL) SWIG_fail;
+}
 %typemap(in) struct vmarena_py_handle *view { if (($1 = vmarena_py_handle($input, VMARENA_PY_VIEW)) == NULL) SWIG_fail; }
 %typemap(in) struct vmarena_py_memory * { if (($1 = vmarena_py_memory($input)) == NULL) SWIG_fail; }
 %typemap(in) const char *name {
@@ -209,6 +212,22 @@ PyObject *view_info(struct vmarena_py_handle *view) {
 %}
 PyObject *vmarena_py_view_data(struct vmarena_py_handle *view);
 PyObject *vmarena_py_view_move(struct vmarena_py_handle *view, uint64_t offset, size_t length);
+
+/* ---- the system's view ---- */
+PyObject *vmarena_py_maps(int pid);
+PyObject *vmarena_py_mapping_at(int pid, uintptr_t address);
+PyObject *vmarena_py_residency(int pid, uintptr_t start, size_t length, unsigned wanted);
+PyObject *vmarena_py_totals(int pid);
+PyObject *vmarena_py_fault_counts(int pid, bool thread);
+PyObject *vmarena_py_counters_open(int pid, unsigned flags);
+PyObject *vmarena_py_counters_read(struct vmarena_py_handle *counters);
+%inline %{
+PyObject *frame(uintptr_t address) {
+    uint64_t number;
+    int error = vmarena_frame((const void *)address, &number);
+    return error != 0 ? vmarena_py_error(error) : PyLong_FromUnsignedLongLong(number);
+}
+%}
 
 /* ---- guarded operations: (bytes done, fault or None) ---- */
 %inline %{

@@ -41,13 +41,31 @@ from ._faults import (
 )
 from ._fenced import fenced, fenced_array
 from ._heap import Heap, HeapSide, HeapStats, Reuse
+from ._inspect import (
+    Counters,
+    FaultCounts,
+    Mapping,
+    Owner,
+    Pages,
+    PageState,
+    Totals,
+    fault_counts,
+    frame,
+    mapping_at,
+    maps,
+    residency,
+    thread_fault_counts,
+    totals,
+)
 from ._vmarena import version as _version
 from ._view import Advice, Mode, View, ViewInfo
 
 __version__: str = _version()
 __all__ = [
-    "Access", "Address", "Advice", "Arena", "Caps", "CommitPolicy", "Crash", "Error", "Fault", "Flag", "GuardKind",
-    "Heap", "HeapSide", "HeapStats", "Huge", "Kind", "Mark", "Memory", "Mode", "Prot", "Reuse", "Side", "Stats",
-    "Thp", "View", "ViewInfo", "call", "caps", "compare", "copy", "fenced", "fenced_array", "fill",
-    "handler_status", "page_round_up", "page_size", "read", "reassert", "write",
+    "Access", "Address", "Advice", "Arena", "Caps", "CommitPolicy", "Counters", "Crash", "Error", "Fault",
+    "FaultCounts", "Flag", "GuardKind", "Heap", "HeapSide", "HeapStats", "Huge", "Kind", "Mapping", "Mark",
+    "Memory", "Mode", "Owner", "PageState", "Pages", "Prot", "Reuse", "Side", "Stats", "Thp", "Totals", "View",
+    "ViewInfo", "call", "caps", "compare", "copy", "fault_counts", "fenced", "fenced_array", "fill", "frame",
+    "handler_status", "mapping_at", "maps", "page_round_up", "page_size", "read", "reassert", "residency",
+    "thread_fault_counts", "totals", "write",
 ]
