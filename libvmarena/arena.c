@@ -542,10 +542,16 @@ static int give_back(struct vmarena_arena *arena, size_t keep) {
     if (error != 0) return vmarena_fail_call(error, "madvise", size);
     if (arena->dirty > floor) arena->dirty = floor;
     if (arena->populated > floor) arena->populated = floor;
-    /* What is brought in at commit is to come back so, too. */
-    bool again = (arena->options.flags & VMARENA_PREFAULT) || arena->huge == VMARENA_HUGE_COLLAPSE;
-    if (again && arena->ready > floor) arena->ready = floor;
     return 0;
+}
+
+/* What is brought in at commit is to come back so after it was given back: from floor on it is not ready. */
+static void make_unready(struct vmarena_arena *arena, uintptr_t floor) {
+    bool again = (arena->options.flags & VMARENA_PREFAULT) || arena->huge == VMARENA_HUGE_COLLAPSE;
+    if (!again || arena->ready <= floor) return;
+    if (arena->annotated) vmarena_prim_defined((const void *)floor, arena->ready - floor); /* forbidden when ready */
+    arena->ready = floor;
+    vmarena_arena_set_end(arena, vmarena_arena_end(arena));
 }
 
 int vmarena_reset(struct vmarena *handle, size_t keep_bytes) {
@@ -559,7 +565,9 @@ int vmarena_reset(struct vmarena *handle, size_t keep_bytes) {
                      keep_bytes >= resident || keep >= resident;
     int error = keeps_all ? 0 : give_back(arena, keep);
     if (error != 0) return error;
-    return take_back(arena, base, 0);
+    error = take_back(arena, base, 0);
+    if (!keeps_all) make_unready(arena, base + keep);
+    return error;
 }
 
 int vmarena_check(const struct vmarena *handle) {

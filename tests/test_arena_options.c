@@ -500,6 +500,30 @@ static void test_prefault_call(void **state) {
     }
 }
 
+/* ---- under AddressSanitizer -------------------------------------------------------------------------------------- */
+
+void *__asan_region_is_poisoned(void *start, size_t size) __attribute__((weak));
+
+/* What the arena's memory becomes next must not be taken for a free part of an arena. */
+static void test_no_poison_is_left(void **state) {
+    (void)state;
+    if (__asan_region_is_poisoned == NULL) SKIP("not built with AddressSanitizer");
+    static const struct vmarena_options all[] = {{.reserve = MIB},
+                                                 {.reserve = MIB, .flags = VMARENA_PREFAULT},
+                                                 {.reserve = MIB, .commit_policy = VMARENA_COMMIT_PROTECT},
+                                                 {.reserve = MIB, .fence = VMARENA_FENCE_END}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct vmarena *arena = make(all[i]);
+        char *object = vmarena_alloc(arena, 300000, 1);
+        char *end = object + 300000;
+        if (all[i].fence == VMARENA_FENCE_OFF) assert_ptr_equal(__asan_region_is_poisoned(object, 300001), end);
+        assert_int_equal(vmarena_reset(arena, 0), 0);
+        object = vmarena_alloc(arena, 1000, 1);
+        vmarena_destroy(arena);
+        assert_null(__asan_region_is_poisoned(object, 900000));
+    }
+}
+
 /* ---- sealed ------------------------------------------------------------------------------------------------------ */
 
 static void sealed(void *unused) {
@@ -599,6 +623,7 @@ int main(void) {
         cmocka_unit_test(test_lock_limit),
         cmocka_unit_test(test_prefault_flag),
         cmocka_unit_test(test_prefault_call),
+        cmocka_unit_test(test_no_poison_is_left),
         cmocka_unit_test(test_seal),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_exec),

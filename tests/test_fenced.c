@@ -520,6 +520,10 @@ static void all_locked(void *unused) {
 
 static void test_all_memory_locked(void **state) {
     (void)state;
+    if (UNDER_SANITIZER) {
+        print_message("skip: a sanitizer keeps memory from being locked\n");
+        skip();
+    }
     int status = run_child(all_locked, NULL);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 42) {
         print_message("skip: mlockall(2) is not allowed\n");
