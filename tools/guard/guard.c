@@ -61,7 +61,8 @@ static int help(void) {
     for (size_t i = 0; i < vmarena_guard_table_size; i++) {
         const struct vmarena_option *option = &vmarena_guard_table[i];
         if (option->internal) continue;
-        print_option(option->name, option->type == VMARENA_OPTION_CHOICE ? option->words : "N", option->help);
+        print_option(option->name, option->type == VMARENA_OPTION_CHOICE ? vmarena_option_words(option) : "N",
+                     option->help);
     }
     for (size_t i = 0; i < OWN_OPTIONS; i++)
         print_option(own_options[i].name, own_options[i].takes_value ? "VALUE" : "", own_options[i].help);
@@ -139,8 +140,6 @@ static int take_option(struct vmarena_run *run, int count, char **arguments, int
     if (value == NULL) value = arguments[*at];
     if (own < OWN_OPTIONS) return set_own(run, own, value);
     if (vmarena_option_set(&run->options, option, value, strlen(value), &why)) return 0;
-    if (option->type == VMARENA_OPTION_CHOICE)
-        return usage_error("--%s: '%s' is not one of %s", option->name, value, why);
     return usage_error("--%s: '%s' %s", option->name, value, why);
 }
 

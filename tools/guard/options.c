@@ -20,8 +20,9 @@ const struct vmarena_guard_options vmarena_guard_defaults = {
 #define AT(member) offsetof(struct vmarena_guard_options, member)
 #define NUMBER(name, member, least, most, help)                                                                        \
     { name, VMARENA_OPTION_NUMBER, false, AT(member), least, most, NULL, help }
+#define NOT_ONE_OF "is not one of "
 #define CHOICE(name, member, words, help)                                                                              \
-    { name, VMARENA_OPTION_CHOICE, false, AT(member), 0, 0, words, help }
+    { name, VMARENA_OPTION_CHOICE, false, AT(member), 0, 0, NOT_ONE_OF words, help }
 
 const struct vmarena_option vmarena_guard_table[] = {
     CHOICE("side", side, "end|start|alternate|both",
@@ -52,6 +53,8 @@ const struct vmarena_option vmarena_guard_table[] = {
 };
 const size_t vmarena_guard_table_size = sizeof vmarena_guard_table / sizeof vmarena_guard_table[0];
 
+const char *vmarena_option_words(const struct vmarena_option *option) { return option->words + strlen(NOT_ONE_OF); }
+
 const struct vmarena_option *vmarena_option_find(const char *name, size_t length) {
     for (size_t i = 0; i < vmarena_guard_table_size; i++) {
         const char *known = vmarena_guard_table[i].name;
@@ -80,15 +83,15 @@ static const char *parse_number(const char *value, size_t length, size_t *out) {
     return NULL;
 }
 
-static const char *parse_choice(const char *words, const char *value, size_t length, size_t *out) {
+static const char *parse_choice(const struct vmarena_option *option, const char *value, size_t length, size_t *out) {
     size_t index = 0;
-    for (const char *word = words;; index++) {
+    for (const char *word = vmarena_option_words(option);; index++) {
         size_t end = strcspn(word, "|");
         if (end == length && memcmp(word, value, length) == 0) {
             *out = index;
             return NULL;
         }
-        if (word[end] == '\0') return words;
+        if (word[end] == '\0') return option->words;
         word += end + 1;
     }
 }
@@ -117,8 +120,7 @@ bool vmarena_option_set(struct vmarena_guard_options *options, const struct vmar
         text[length] = '\0';
         return true;
     }
-    if (option->type == VMARENA_OPTION_CHOICE)
-        *why = parse_choice(option->words, value, length, number_of(options, option));
+    if (option->type == VMARENA_OPTION_CHOICE) *why = parse_choice(option, value, length, number_of(options, option));
     else *why = set_number(number_of(options, option), option, value, length);
     return *why == NULL;
 }
@@ -170,7 +172,7 @@ size_t vmarena_options_print(const struct vmarena_guard_options *options, char *
         size_t number = 0;
         if (!is_text) memcpy(&number, here, sizeof number);
         if (is_text) vmarena_text_add(&out, here);
-        else if (option->type == VMARENA_OPTION_CHOICE) print_word(&out, option->words, number);
+        else if (option->type == VMARENA_OPTION_CHOICE) print_word(&out, vmarena_option_words(option), number);
         else vmarena_text_decimal(&out, number);
     }
     vmarena_text_end(&out);

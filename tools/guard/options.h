@@ -31,7 +31,7 @@ extern const struct vmarena_guard_options vmarena_guard_defaults;
 enum vmarena_option_type {
     VMARENA_OPTION_NUMBER, /* with K, M, G or T behind it, of 1024 */
     VMARENA_OPTION_POWER,  /* a number that is a power of two */
-    VMARENA_OPTION_CHOICE, /* one of the words in `words`, separated by | */
+    VMARENA_OPTION_CHOICE, /* one of the words in `words` */
     VMARENA_OPTION_TEXT,
 };
 
@@ -41,12 +41,15 @@ struct vmarena_option {
     bool internal; /* set by the command for the preloaded malloc only */
     size_t offset; /* in struct vmarena_guard_options */
     size_t least, most;
-    const char *words;
-    const char *help; /* for `vmarena guard --help` */
+    const char *words; /* "is not one of " and the words that may stand, separated by | */
+    const char *help;  /* for `vmarena guard --help` */
 };
 
 extern const struct vmarena_option vmarena_guard_table[];
 extern const size_t vmarena_guard_table_size;
+
+/* The words alone. */
+const char *vmarena_option_words(const struct vmarena_option *option);
 
 /* NULL: no such option. length: of the name. */
 const struct vmarena_option *vmarena_option_find(const char *name, size_t length);

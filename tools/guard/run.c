@@ -133,11 +133,19 @@ struct totals {
     uint64_t guarded, unguarded, unsampled, failed, live_peak, page_peak, repeated, processes;
 };
 
+/* exec(3) takes figures of its own, but is no other process. */
+static bool is_seen(const struct vmarena_channel *channel, uint32_t index) {
+    for (uint32_t i = 0; i < index; i++)
+        if (channel->figures[i].process == channel->figures[index].process) return true;
+    return false;
+}
+
 static void add_up(const struct vmarena_channel *channel, struct totals *sum) {
     uint32_t taken = atomic_load(&channel->processes);
-    *sum = (struct totals){.processes = taken};
+    *sum = (struct totals){.processes = taken > VMARENA_CHANNEL_PROCESSES ? taken - VMARENA_CHANNEL_PROCESSES : 0};
     for (uint32_t i = 0; i < taken && i < VMARENA_CHANNEL_PROCESSES; i++) {
         const struct vmarena_guard_figures *one = &channel->figures[i];
+        sum->processes += !is_seen(channel, i);
         sum->guarded += atomic_load(&one->guarded);
         sum->unguarded += atomic_load(&one->unguarded);
         sum->unsampled += atomic_load(&one->unsampled);
@@ -230,7 +238,8 @@ static const int terminal_signals[] = {SIGINT, SIGQUIT}, own_signals[] = {SIGTER
 static struct sigaction before_terminal[COUNT(terminal_signals)], before_own[COUNT(own_signals)], before_child;
 
 static void set_signals(void) {
-    struct sigaction ignore = {.sa_flags = 0}, forward = {.sa_flags = 0}, child = {.sa_flags = 0};
+    /* A futex(2) that is restarted looks at its word again, and returns if a handler changed it. */
+    struct sigaction ignore = {.sa_flags = 0}, forward = {.sa_flags = SA_RESTART}, child = {.sa_flags = SA_RESTART};
     ignore.sa_handler = SIG_IGN;
     forward.sa_handler = pass_on;
     child.sa_handler = on_child;
