@@ -873,6 +873,28 @@ static void test_efault_unaffected(void **state) {
 
 /* ---- repair and retry ---------------------------------------------------------------------------------------------------------- */
 
+static bool failing_repair(const struct vmarena_fault *fault, void *arg) {
+    (void)fault;
+    errno = 99;
+    return arg != NULL && vmarena_protect(arg, VMARENA_READ | VMARENA_WRITE) == 0;
+}
+
+/* Recovery 38: nor does a repair function's errno reach the body, whether it mends or not. */
+static void test_errno_of_a_repair_function(void **state) {
+    (void)state;
+    struct vmarena *arena = make(VMARENA_FENCE_OFF, VMARENA_GUARD_AUTO);
+    char *object = take(arena, 24);
+    ready();
+    assert_int_equal(vmarena_protect(arena, VMARENA_NONE), 0);
+    assert_int_equal(vmarena_on_fault(arena, failing_repair, NULL), 0);
+    assert_int_equal(vmarena_try(errno_body, &(struct faulting){object, 12}, NULL), 1);
+    assert_int_equal(errno, 12);
+    assert_int_equal(vmarena_on_fault(arena, failing_repair, arena), 0);
+    assert_int_equal(vmarena_try(errno_body, &(struct faulting){object, 13}, NULL), 0);
+    assert_int_equal(errno, 13);
+    vmarena_destroy(arena);
+}
+
 struct repair {
     struct vmarena *arena;
     char *page;
@@ -1122,6 +1144,7 @@ int main(void) {
         cmocka_unit_test(test_blocked_dies),
         cmocka_unit_test(test_fork_in_a_guard),
         cmocka_unit_test(test_efault_unaffected),
+        cmocka_unit_test(test_errno_of_a_repair_function),
         cmocka_unit_test(test_repair_and_retry),
         cmocka_unit_test(test_three_areas),
         cmocka_unit_test(test_fault_in_a_repair_function),

@@ -331,9 +331,17 @@ static bool good_repair(const struct vmarena_fault *fault, void *arg) {
     return false;
 }
 
+static void catching_handler(int signo) {
+    (void)signo;
+    check_catches();
+}
+
 /* The jump leaves the repair function: the next fault must find everything as if that one had never been. */
 static void jump_out_of_a_repair_function(void *arg) {
+    struct sigaction action = {.sa_flags = SA_ONSTACK};
     (void)arg;
+    action.sa_handler = catching_handler;
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
     set_handler(SA_SIGINFO, jumping_handler);
     open_arena();
     for (volatile int round = 0; round < 100; round = round + 1) {
@@ -350,6 +358,16 @@ static void jump_out_of_a_repair_function(void *arg) {
         repaired = 0;
         check_catches();
         CHECK(repaired == 1);
+        /* Deeper on the stack that the function ran on, too. */
+        if (sigsetjmp(back, 1) == 0) {
+            CHECK(vmarena_on_fault(arena, faulting_repair, foreign) == 0);
+            (void)vmarena_try(peek_body, object + 24, NULL);
+            _exit(98);
+        }
+        vmarena_scope_unwind(top);
+        CHECK(vmarena_on_fault(arena, good_repair, NULL) == 0);
+        raise(SIGUSR1);
+        CHECK(repaired == 2);
     }
 }
 
@@ -522,7 +540,8 @@ static void pass_on(int link, int signo, siginfo_t *info, void *context) {
 LINK(0)
 LINK(1)
 LINK(2)
-LINK(3) LINK(4) LINK(5) LINK(6) LINK(7) LINK(8) LINK(9) static void (*const links[])(int, siginfo_t *, void *) = {
+LINK(3)
+LINK(4) LINK(5) LINK(6) LINK(7) LINK(8) LINK(9) static void (*const links[])(int, siginfo_t *, void *) = {
     link_0, link_1, link_2, link_3, link_4, link_5, link_6, link_7, link_8, link_9};
 
 static void displace(int link) {
@@ -693,6 +712,26 @@ static void install_fails(void *arg) {
     CHECK(vmarena_try(poke_body, foreign, NULL) == 0 && seen.calls == 1);
 }
 
+/* The one that displaced ours stays where it is, and is called once. */
+static void reassert_fails(void *arg) {
+    struct sigaction now;
+    (void)arg;
+    set_handler(SA_SIGINFO, info_handler);
+    open_arena();
+    CHECK(vmarena_fault_install() == 0);
+    displace(0);
+    fail_set_signo = SIGSEGV;
+    fail_set_error = EPERM;
+    CHECK(vmarena_fault_reassert() == -EPERM);
+    fail_set_error = 0;
+    CHECK(vmarena_fault_status() == VMARENA_HANDLER_DISPLACED);
+    CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == links[0]);
+    ordered = 0;
+    seen.calls = 0;
+    CHECK(vmarena_try(poke_body, foreign, NULL) == 0);
+    CHECK(seen.calls == 1 && ordered == 1);
+}
+
 static void stack_fails(void *arg) {
     int count = 0;
     (void)arg;
@@ -713,6 +752,7 @@ static void test_failed_install_rolls_back(void **state) {
     int segv = SIGSEGV, bus = SIGBUS;
     assert_runs(install_fails, &segv);
     assert_runs(install_fails, &bus);
+    assert_runs(reassert_fails, NULL);
     assert_runs(stack_fails, NULL);
 }
 #else
