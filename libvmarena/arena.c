@@ -600,6 +600,8 @@ int vmarena_discard(struct vmarena *handle, void *start, size_t length) {
     if ((uintptr_t)start + length > round_up(vmarena_arena_end(arena), arena->page))
         return vmarena_fail(-EINVAL, "vmarena_discard: the range goes past the used part");
     if (arena->sealed) return vmarena_fail(-EPERM, "vmarena_discard: the memory is sealed");
+    if (arena->options.flags & VMARENA_LOCK)
+        return vmarena_fail(-EINVAL, "vmarena_discard: locked memory is not given back");
     error = vmarena_prim_discard(start, length);
     return error == 0 ? 0 : vmarena_fail_call(error, "madvise", length);
 }

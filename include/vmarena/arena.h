@@ -13,10 +13,12 @@
  *
  * Common to all functions here:
  * - An arena has one owner at a time: calls on one arena must not overlap. Different arenas are independent.
- * - None is safe in a signal handler, and none is a cancellation point.
+ * - None is safe in a signal handler (vmarena_protect_range in a repair function apart: fault.h), and none is a
+ *   cancellation point.
  * - Sizes and lengths are in bytes. An alignment is a power of two from 1 up to the reservation's size.
  * - Functions that return int give 0 or a negative errno. On an error nothing has changed, and vmarena_explain() gives
- *   the reason in a sentence. -EBADF everywhere: the handle is NULL, or the arena was destroyed.
+ *   the reason in a sentence. -EBADF everywhere: the handle is NULL, or the arena was destroyed. (vmarena_alloc alone
+ *   must not be given NULL. A destroyed handle is known as such until a new arena has taken its place.)
  */
 #ifndef VMARENA_ARENA_H
 #define VMARENA_ARENA_H
@@ -66,24 +68,24 @@ enum vmarena_huge {
 };
 
 /* options.flags */
-#define VMARENA_LOCK 1u         /* mlock(2): resident and never swapped; fails where RLIMIT_MEMLOCK forbids it */
+#define VMARENA_LOCK 1u         /* mlock(2) at commit: resident, never swapped; none is had beyond RLIMIT_MEMLOCK */
 #define VMARENA_DONT_DUMP 2u    /* MADV_DONTDUMP: left out of core dumps */
-#define VMARENA_DONT_FORK 4u    /* MADV_DONTFORK: absent in the child of a fork */
-#define VMARENA_WIPE_ON_FORK 8u /* MADV_WIPEONFORK: zero-filled in the child of a fork; not with fence markers */
+#define VMARENA_DONT_FORK 4u    /* MADV_DONTFORK: absent in the child of a fork, which must not use or destroy it */
+#define VMARENA_WIPE_ON_FORK 8u /* MADV_WIPEONFORK: zero in the child of a fork, slack too; not with guard markers */
 #define VMARENA_PREFAULT 16u    /* commit brings the pages in at once: no faults later */
 #define VMARENA_ALLOW_EXEC 32u  /* VMARENA_EXEC may be asked of vmarena_protect; -EACCES without */
 
 /* All zero is a good default. */
 struct vmarena_options {
     size_t reserve;   /* address space, rounded up to pages; 0: 64 GiB, or as much less as the process may have */
-    size_t commit;    /* commit step, rounded up to pages (huge pages where asked for); 0: 64 KiB or a huge page */
+    size_t commit;    /* commit step, rounded up to (huge) pages; 0: 64 KiB, 2 MiB if fenced, or a huge page */
     size_t guard;     /* width of each guard, rounded up to pages; 0: one page. Wider catches wider strides */
     enum vmarena_huge huge;
     enum vmarena_fence fence;
     enum vmarena_guard_kind guard_kind;
     enum vmarena_commit_policy commit_policy;
     unsigned flags;
-    const char *name; /* shown in fault descriptions, and in /proc/self/maps where the kernel allows; copied, 31 bytes */
+    const char *name; /* shown in fault descriptions, in /proc/self/maps where the kernel allows; copied, 31 bytes */
 };
 
 /*
@@ -107,10 +109,10 @@ struct vmarena_mark {
 
 struct vmarena_stats {
     size_t reserved;   /* bytes of address space, the guards at the edges not counted */
-    size_t committed;  /* bytes made usable so far */
+    size_t committed;  /* bytes ready to be handed out or handed out */
     size_t used;       /* bytes from the start to the cursor: objects, alignment and, in a fenced arena, guards */
     size_t peak;       /* the largest "used" so far */
-    size_t objects;    /* live objects of a fenced arena; 0 in a bump arena, which does not count */
+    size_t objects;    /* live objects of a fenced arena; 0 in a bump arena, which does not count them */
     size_t resident;   /* bytes in memory now, asked of the kernel; 0 where it does not tell */
     size_t huge;       /* of these, bytes on huge pages; 0 where the kernel does not tell */
     size_t guard;      /* bytes of each guard */
@@ -128,13 +130,14 @@ struct vmarena_stats {
 
 /*
  * Makes an arena. options may be NULL: all defaults. *out is written only on success; vmarena_destroy() frees it.
- * -EINVAL: an option out of its range, or flags that contradict. -ENOMEM: no address space, memory, or map entries left
- * (vmarena_explain() tells which). -EPERM, -EAGAIN: VMARENA_LOCK beyond RLIMIT_MEMLOCK. -EOPNOTSUPP: a guard kind or
- * flag that this system refuses (a wish that has a fallback, as huge pages, never fails: see vmarena_stats).
+ * -EINVAL: an option out of its range, or options that contradict. -ENOMEM: no address space, memory, or map entries
+ * left (vmarena_explain() tells which). -EAGAIN: mlockall(2) is on, and RLIMIT_MEMLOCK too low for the reservation.
+ * -EOPNOTSUPP: a guard kind or flag that this system refuses (a wish that has a fallback, as huge pages, never fails:
+ * see vmarena_stats).
  */
 VMARENA_API int vmarena_create(struct vmarena **out, const struct vmarena_options *options);
 
-/* Unmaps the arena and everything in it. NULL is allowed; a second call on the same handle is ignored. */
+/* Unmaps the arena and everything in it. NULL is allowed; a second call is ignored, if no new arena has the handle. */
 VMARENA_API void vmarena_destroy(struct vmarena *arena);
 
 /* The exported twin of vmarena_alloc, for languages that cannot inline it, and its slow path. Same contract. */
@@ -142,11 +145,11 @@ VMARENA_API void *vmarena_alloc_slow(struct vmarena *arena, size_t size, size_t 
 
 /* The fast path alone: NULL where only the slow path can tell. */
 static inline void *vmarena_alloc_fast_(struct vmarena *arena, size_t size, size_t align) {
-    /* One compare serves every check, for one branch: whatever is wrong drives `tested` to the top of the address space.
-     * No power of two: align & (align - 1) is not 0, and its negation is huge (user addresses leave the top bit of a
-     * 64-bit pointer free; on narrower ones every bit is set). Align 0: the mask is all ones. Size 0, or one that wraps:
-     * size - 1 has its top bit set. The lower bits of what is added here may raise `tested` too, which takes the slow
-     * path once in a while before it is needed. Small constants are good by themselves. */
+    /* One compare serves every check, for one branch: whatever is wrong drives `tested` to the top of the address
+     * space. No power of two: align & (align - 1) is not 0, and its negation is huge (user addresses leave the top bit
+     * of a 64-bit pointer free; on narrower ones every bit is set). Align 0: the mask is all ones. Size 0, or one that
+     * wraps: size - 1 has its top bit set. The lower bits of what is added here may raise `tested` too, which takes the
+     * slow path once in a while before it is needed. Small constants are good by themselves. */
     uintptr_t mask = (uintptr_t)align - 1, uneven = (uintptr_t)align & mask;
     uintptr_t wrong = sizeof(uintptr_t) > 4 ? (uintptr_t)0 - uneven : (uintptr_t)0 - (uintptr_t)(uneven != 0);
     uintptr_t before = arena->cursor | mask | wrong;
@@ -164,8 +167,8 @@ static inline void *vmarena_alloc_fast_(struct vmarena *arena, size_t size, size
 
 /*
  * size bytes aligned to align, owned by the arena until it is rewound past them, reset or destroyed. NULL where size is
- * 0 (-EINVAL), align is no power of two or larger than the reservation (-EINVAL), the arena is full (-ENOSPC), or the
- * system refused memory (-ENOMEM) or the arena is not writable and fenced (-EACCES); vmarena_explain() tells.
+ * 0, align is no power of two or larger than the reservation, the arena is full, the system refused memory or its
+ * locking, or the arena is not writable though it is fenced or must be prefaulted; vmarena_explain() tells.
  * The contents are unspecified in memory that was used before: see vmarena_alloc_zeroed.
  */
 static inline void *vmarena_alloc(struct vmarena *arena, size_t size, size_t align) {
@@ -173,17 +176,25 @@ static inline void *vmarena_alloc(struct vmarena *arena, size_t size, size_t ali
     return VMARENA_UNLIKELY(object == NULL) ? vmarena_alloc_slow(arena, size, align) : object;
 }
 
-/* count objects of size bytes each, as one; NULL also where count × size overflows (-EOVERFLOW). */
+/* count objects of size bytes each, as one; NULL also where count × size overflows. */
 VMARENA_API void *vmarena_alloc_array(struct vmarena *arena, size_t count, size_t size, size_t align);
 
-/* As vmarena_alloc, all bytes zero. Pages fresh from the system are known to be zero and not written. */
+/*
+ * As vmarena_alloc, all bytes zero. Pages fresh from the system are known to be zero and not written. NULL also where
+ * there is used memory to clear and the arena is not writable.
+ */
 VMARENA_API void *vmarena_alloc_zeroed(struct vmarena *arena, size_t size, size_t align);
 
 /*
  * Grows or shrinks an object in place where it is the last one, or shrinks any other (its address stays); otherwise a
  * new object is made with the alignment of the old address up to 16, the contents are copied, and the old one is left
- * to the arena (in a fenced arena: fenced off). old_size must be the size it was allocated with (-EINVAL in a fenced
- * arena, which knows it). NULL on failure, the object untouched. NULL object: as vmarena_alloc with alignment 16.
+ * to the arena. Marks above what a shrunk last object was are stale.
+ * In a fenced arena it stays in place only where that keeps it against its guard (VMARENA_FENCE_START, the same pages);
+ * the new object has the alignment that the old one was allocated with, and the old one is fenced off. Its slack is
+ * checked first.
+ * old_size must be the size it was allocated with; a fenced arena knows it, and refuses another. NULL on failure, the
+ * object untouched: vmarena_alloc's reasons, no such object, overwritten slack, or an object that must move and cannot
+ * be read or written. NULL object: as vmarena_alloc with alignment 16.
  */
 VMARENA_API void *vmarena_resize(struct vmarena *arena, void *object, size_t old_size, size_t new_size);
 
@@ -193,31 +204,37 @@ VMARENA_API struct vmarena_mark vmarena_mark(const struct vmarena *arena);
 /*
  * Takes back everything allocated since the mark. In a fenced arena the objects taken back fault from now on, and their
  * slack is checked first. -EINVAL: the mark is of another arena. -ESTALE: the arena was rewound past the mark since (an
- * order that is not last in, first out; the last 64 rewinds that matter are remembered). -EILSEQ: the slack of an object
- * taken back was overwritten, vmarena_explain() tells of which and where; the arena is rewound all the same.
+ * order that is not last in, first out; the last 64 rewinds that matter are remembered). -EILSEQ: the slack of an
+ * object taken back was overwritten, vmarena_explain() tells of which and where; the arena is rewound all the same.
+ * -ENOMEM: the system could not fence it off.
  */
 VMARENA_API int vmarena_rewind(struct vmarena *arena, struct vmarena_mark mark);
 
 /*
- * Takes back everything. keep_bytes of the memory stay committed and resident for reuse, the rest goes back to the
- * system (SIZE_MAX: keep all; 0: keep none; with VMARENA_LOCK all is kept). Marks taken before are stale. -EILSEQ: as vmarena_rewind.
+ * Takes back everything. keep_bytes of the memory stay resident for reuse, the rest goes back to the system (SIZE_MAX:
+ * keep all; 0: keep none; with VMARENA_LOCK all is kept, in a fenced arena nothing). Marks taken before are stale, but
+ * for those of the empty arena. -EPERM: sealed, and something would go back. -EILSEQ, -ENOMEM: as vmarena_rewind.
  */
 VMARENA_API int vmarena_reset(struct vmarena *arena, size_t keep_bytes);
 
 /*
  * Gives the memory of whole pages in [start, start + length) back to the system: they read as zero from now on. start
- * and length must be multiples of the page size, within the used part (-EINVAL). -EPERM: sealed. Not in a fenced arena
- * (-EOPNOTSUPP).
+ * and length must be multiples of the page size, within the used part, and not locked (-EINVAL). -EPERM: sealed. Not in
+ * a fenced arena (-EOPNOTSUPP).
  */
 VMARENA_API int vmarena_discard(struct vmarena *arena, void *start, size_t length);
 
-/* Checks the slack around every live object of a fenced arena: 0 or -EILSEQ, as vmarena_rewind. 0 in a bump arena. */
+/*
+ * Checks the slack around every live object of a fenced arena: 0 or -EILSEQ, as vmarena_rewind. -EACCES: some of it
+ * cannot be read, and all the rest is as it should be. 0 in a bump arena.
+ */
 VMARENA_API int vmarena_check(const struct vmarena *arena);
 
 /*
- * Changes the protection of the whole arena: VMARENA_NONE, or _READ, _WRITE and _EXEC combined. Guards stay guards.
- * -EINVAL: unknown bits. -EACCES: _EXEC without VMARENA_ALLOW_EXEC. -EPERM: the arena is sealed. -ENOMEM: no map entry
- * left. One mprotect(2) in a bump arena and with guard markers; with VMARENA_GUARD_PROTECT one for each fenced object.
+ * Changes the protection of the whole arena: VMARENA_NONE, or _READ, _WRITE and _EXEC combined. Guards stay guards;
+ * ranges protected apart become as the rest. -EINVAL: unknown bits. -EACCES: _EXEC without VMARENA_ALLOW_EXEC. -EPERM:
+ * the arena is sealed. -ENOMEM: no map entry or memory left; ranges protected apart may have changed then.
+ * One mprotect(2) in a bump arena and with guard markers; with VMARENA_GUARD_PROTECT one for each fenced object.
  */
 VMARENA_API int vmarena_protect(struct vmarena *arena, unsigned prot);
 
@@ -228,30 +245,32 @@ VMARENA_API int vmarena_protect(struct vmarena *arena, unsigned prot);
 VMARENA_API int vmarena_protect_range(struct vmarena *arena, void *start, size_t length, unsigned prot);
 
 /*
- * Opens a protection scope: sets prot and remembers what was there; vmarena_protect_pop() brings it back. Scopes nest,
- * 16 deep (-EOVERFLOW). Pop without push: -EINVAL. Other errors as vmarena_protect.
+ * Opens a protection scope: sets prot and remembers the arena's own (not that of ranges); vmarena_protect_pop() brings
+ * it back. Scopes nest, 16 deep (-EOVERFLOW). Pop without push: -EINVAL. Other errors as vmarena_protect.
  */
 VMARENA_API int vmarena_protect_push(struct vmarena *arena, unsigned prot);
 VMARENA_API int vmarena_protect_pop(struct vmarena *arena);
 
-/* Brings the pages of the next `bytes` of the arena in now. -ENOSPC: more than is left. -ENOMEM: refused. */
+/* Brings the pages of the next `bytes` of the arena in now. -ENOSPC: more than is left. -ENOMEM: refused. -EACCES: the
+ * arena is not writable. Not in a fenced arena (-EOPNOTSUPP). */
 VMARENA_API int vmarena_prefault(struct vmarena *arena, size_t bytes);
 
 /*
  * Forbids every later change of the mapping and its protection, by anyone in the process, until it ends: mseal(2),
  * Linux 6.10. The arena can still allocate what is committed already, and vmarena_destroy() then only forgets the
- * handle: the memory stays mapped. Not in a fenced arena (-EOPNOTSUPP), nor where the kernel has no mseal (-EOPNOTSUPP).
+ * handle: the memory stays mapped. -EOPNOTSUPP: a fenced arena, or a kernel without mseal.
  */
 VMARENA_API int vmarena_seal(struct vmarena *arena);
 
 /* Fills *out; all zero for a NULL or destroyed arena. resident and huge cost a look into /proc. */
 VMARENA_API void vmarena_stats(const struct vmarena *arena, struct vmarena_stats *out);
 
-/* Whether any byte of address lies in the arena's reservation, its guards included. */
+/* Whether address lies in the arena's reservation, its guards included. */
 VMARENA_API bool vmarena_owns(const struct vmarena *arena, const void *address);
 
 /*
- * A thread's scratch memory: two arenas a thread, made at the first use and freed at the thread's end.
+ * A thread's scratch memory: two arenas a thread, made at the first use and freed at the thread's end. Each reserves
+ * 8 GiB (32 MiB where addresses have 32 bits), or as much less as there is.
  * _begin gives one that is not `conflict` (the arena a caller hands its result in, or NULL) and its present point;
  * _end rewinds it. arena is NULL where it could not be made. A scope belongs to the thread that began it.
  */
