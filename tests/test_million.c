@@ -79,7 +79,7 @@ static void run(size_t size, size_t align) {
                      .kind = VMARENA_FAULT_USE_AFTER_FREE, .object = gone, .object_size = size, .distance = 0);
     }
     vmarena_destroy(arena);
-    assert_int_equal(count_maps(), before);
+    assert_maps(before);
 }
 
 static void test_objects_of_a_page(void **state) {
