@@ -468,12 +468,12 @@ static PyObject *refuse(const char *sentence) {
 }
 
 /* vmarena_alloc only says NULL. */
-static int why_no_memory(const Handle *arena, size_t size, size_t align) {
+static int why_no_memory(const Handle *arena, size_t size, size_t align, bool writes) {
     struct vmarena_stats stats;
     vmarena_stats(arena->object, &stats);
     size_t need = arena->fenced ? vmarena_page_round_up(size) + stats.guard : size;
     if (size == 0 || align == 0 || (align & (align - 1)) != 0 || align > stats.reserved) return -EINVAL;
-    if (arena->fenced && (arena->prot & VMARENA_WRITE) == 0) return -EACCES;
+    if (writes && (arena->prot & VMARENA_WRITE) == 0) return -EACCES;
     return need < size || need > stats.reserved - stats.used || align - 1 > stats.reserved - stats.used - need
                ? -ENOSPC
                : -ENOMEM;
@@ -484,7 +484,7 @@ PyObject *vmarena_py_alloc(Handle *arena, size_t size, size_t align, bool zeroed
     if (zeroed && !arena->fenced && !all_allow(arena, VMARENA_WRITE))
         return refuse("a range of the arena is not writable: zeroed memory could not be cleared");
     void *start = zeroed ? vmarena_alloc_zeroed(arena->object, size, align) : vmarena_alloc(arena->object, size, align);
-    if (start == NULL) return vmarena_py_error(why_no_memory(arena, size, align));
+    if (start == NULL) return vmarena_py_error(why_no_memory(arena, size, align, zeroed || arena->fenced));
     return vmarena_py_memory_new(arena, start, size);
 }
 
@@ -509,10 +509,10 @@ static bool may_change(const Handle *handle, const Memory *memory, const char *d
 
 PyObject *vmarena_py_resize(Handle *arena, Memory *memory, size_t size) {
     if (!may_change(arena, memory, "resize")) return NULL;
-    if ((arena->prot & prot_of(memory) & VMARENA_READ) == 0 || !all_allow(arena, VMARENA_READ | VMARENA_WRITE))
+    if (!all_allow(arena, VMARENA_READ | VMARENA_WRITE) || (~arena->prot & (VMARENA_READ | VMARENA_WRITE)) != 0)
         return refuse("the memory could not be copied: not all of the arena is readable and writable");
     char *start = vmarena_resize(arena->object, memory->start, (size_t)memory->size, size);
-    if (start == NULL) return vmarena_py_error(why_no_memory(arena, size, 1));
+    if (start == NULL) return vmarena_py_error(why_no_memory(arena, size, 1, true));
     return moved(memory, start, size);
 }
 

@@ -456,3 +456,80 @@ def test_heap_close():
         heap.close()
     heap.close()
     assert memory.released and heap.closed
+
+
+# ---- found by leaving out a check --------------------------------------------------------------------------------------
+
+
+def test_memory_half_in_an_open_range():
+    with Arena(64 * PAGE) as arena:
+        memory = arena.alloc(2 * PAGE, PAGE)
+        arena.protect(Prot.NONE)
+        for page in (0, PAGE):
+            arena.protect_range(memory.address + page, PAGE, Prot.READ | Prot.WRITE)
+            if page == 0:
+                with pytest.raises(BufferError, match="not readable"):
+                    memoryview(memory)
+        assert not memoryview(memory).readonly
+        arena.protect_range(memory, PAGE, Prot.NONE)
+        with pytest.raises(BufferError, match="not readable"):
+            memoryview(memory)
+
+
+@pytest.mark.parametrize("fence", FENCES)
+@pytest.mark.parametrize("prot", [Prot.NONE, Prot.READ])
+def test_resize_needs_to_copy(fence, prot):
+    with Arena(64 * PAGE, fence=fence) as arena:
+        memory = arena.alloc(PAGE, PAGE)
+        arena.alloc(1, 1)
+        arena.protect_range(memory, PAGE, prot)
+        assert code_of(arena.resize, memory, 2 * PAGE) == errno.EACCES
+        assert len(memory) == PAGE
+        arena.protect(prot)
+        assert code_of(arena.resize, memory, 2 * PAGE) == errno.EACCES
+
+
+def test_zeroed_needs_to_write():
+    with Arena(64 * PAGE) as arena:
+        with arena.scope():
+            arena.alloc(10)
+        arena.protect(Prot.READ)
+        assert code_of(arena.alloc, 10, zeroed=True) == errno.EACCES
+        assert len(arena.alloc(10)) == 10
+    for fence in ("end", "start"):
+        with Arena(64 * PAGE, fence=fence) as arena, arena.protected(Prot.READ):
+            assert code_of(arena.alloc, 10) == errno.EACCES
+
+
+def test_nothing_leaks(tmp_path):
+    import sys
+
+    (tmp_path / "file").write_bytes(b"x" * PAGE)
+
+    def use_everything():
+        with Arena(64 * PAGE, fence="end") as arena, Heap() as heap, vmarena.View(tmp_path / "file") as view:
+            memory, other = arena.alloc(PAGE, 1), heap.alloc(10)
+            memoryview(memory)[0] = 1
+            for wrong in (lambda: vmarena.read(memory, PAGE + 1), lambda: arena.alloc(0), lambda: arena.alloc(-1),
+                          lambda: arena.rewind(None), lambda: arena.owns("x"), lambda: arena.protect(99),
+                          lambda: heap.alloc(1, 3), lambda: vmarena.write(memory, "x"), lambda: heap.free(memory),
+                          lambda: vmarena.View("/nonexistent"), lambda: view.move(1 << 40), lambda: vmarena.Memory()):
+                with pytest.raises((vmarena.Error, vmarena.Fault, ValueError, TypeError)):
+                    wrong()
+            mark = arena.mark()
+            arena.resize(memory, 2 * PAGE)
+            arena.protect_range(memory, PAGE, Prot.READ)
+            arena.rewind(mark)
+            heap.resize(other, 100)
+            heap.free(other)
+            (arena.stats(), heap.stats(), view.info(), vmarena.caps(), vmarena.maps(), vmarena.totals())
+            vmarena.residency(view.data, PAGE)
+
+    def blocks_after(rounds):
+        for _ in range(rounds):
+            use_everything()
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = blocks_after(20)
+    assert blocks_after(100) - before < 100  # one for each round would be a leak
