@@ -48,7 +48,8 @@ uint32_t vmarena_heap_capture(struct vmarena_heap *heap, const struct vmarena_or
     size_t count, depth = options->stack_depth;
     if (options->flags & VMARENA_HEAP_NO_STACKS) return 0;
     if (options->capture == NULL) {
-        count = vmarena_prim_frames(origin->frame, frames, depth);
+        /* Valgrind sees that what lies where no frame pointer is was never written. */
+        count = heap->annotated ? 0 : vmarena_prim_frames(origin->frame, frames, depth);
         if (count == 0) frames[count++] = origin->caller;
     } else {
         count = options->capture(frames, depth + OWN_FRAMES, options->capture_arg);
@@ -176,12 +177,10 @@ static int open_slot(struct vmarena_heap *heap, struct vmarena_slot *slot, const
 
 static int find_room(struct vmarena_heap *heap, struct vmarena_slot **slot, const struct vmarena_request *request) {
     int error = 0;
-    if (vmarena_request_is_large(heap, request)) {
-        *slot = vmarena_large_take(heap, request, &error);
-        return error;
-    }
-    *slot = vmarena_slot_take(heap, request, &error);
-    if (*slot != NULL) error = open_slot(heap, *slot, request);
+    bool large = vmarena_request_is_large(heap, request);
+    do *slot = (large ? vmarena_large_take : vmarena_slot_take)(heap, request, &error);
+    while (*slot == NULL && error != PAUSING && vmarena_quarantine_shorten(heap));
+    if (*slot != NULL && !large) error = open_slot(heap, *slot, request);
     return error == -EINVAL ? -EPERM : error; /* the kernel's EINVAL says nothing of the request */
 }
 

@@ -127,7 +127,7 @@ struct vmarena_heap {
     struct vmarena_heap_options options; /* as obtained; name and fallback are not kept here */
     struct vmarena_heap_fallback fallback;
     bool has_fallback, filters; /* filters: some requests are not to be guarded */
-    bool markers;
+    bool markers, annotated;
 
     struct vmarena_region region;
     size_t page, guard_pages, chunk; /* bytes, pages, bytes */
@@ -151,7 +151,7 @@ struct vmarena_heap {
     _Atomic uint64_t calls;  /* allocs and frees, for check_interval */
     _Atomic size_t live, live_peak, page_bytes, page_peak;
     _Atomic size_t quarantined, quarantined_bytes;
-    _Atomic uint64_t unguarded, unsampled, failed, errors, check_count;
+    _Atomic uint64_t unguarded, unsampled, failed, errors, check_count, shortened;
     _Atomic bool unlocked, forked, warned, edge_exposed;
     pthread_mutex_t check; /* one thread at a time holds slots */
     _Atomic(struct vmarena_slot *) held; /* the one, and what it was before, for the child of a fork */
@@ -242,6 +242,9 @@ uint32_t vmarena_heap_chance(void);
 
 /* Takes a freed slot in, and gives up what is over the caps. */
 void vmarena_quarantine(struct vmarena_heap *heap, struct vmarena_slot *slot);
+
+/* Gives up some slots before their time, because there is no room for new ones; false: there are none. */
+bool vmarena_quarantine_shorten(struct vmarena_heap *heap);
 
 /* ---- checks.c ---- */
 

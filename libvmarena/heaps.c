@@ -126,6 +126,7 @@ static void settle_options(struct vmarena_heap *heap, const struct vmarena_heap_
     if (heap->has_fallback) heap->fallback = *options->fallback;
     own->fallback = NULL;
     own->name = NULL;
+    heap->annotated = vmarena_prim_annotating();
     heap->page = vmarena_prim_page_size();
     heap->chunk = heap->page * VMARENA_CHUNK_PAGES;
     heap->guard_pages = own->guard == 0 ? 1 : (own->guard + heap->page - 1) / heap->page;
@@ -168,7 +169,7 @@ static int build(struct vmarena_heap *heap, const struct vmarena_heap_options *o
     vmarena_slots_plan(heap);
     init_locks(heap);
     error = open_slots(heap);
-    if (error != 0) return error < 0 ? vmarena_fail(error, "heap: no address space for its reservation") : error;
+    if (error != 0) return error;
     size_t stacks = heap->region.size / 64;
     if (stacks < STACKS_LEAST) stacks = STACKS_LEAST;
     error = vmarena_stacks_open(&heap->stacks, stacks < STACKS_MOST ? stacks : STACKS_MOST);
@@ -262,6 +263,7 @@ void vmarena_heap_stats(const struct vmarena_heap *heap, struct vmarena_heap_sta
     out->page_peak = vmarena_get(heap->page_peak);
     out->quarantined = vmarena_get(heap->quarantined);
     out->quarantined_bytes = vmarena_get(heap->quarantined_bytes);
+    out->shortened = vmarena_get(heap->shortened);
     out->unguarded = vmarena_get(heap->unguarded);
     out->unsampled = vmarena_get(heap->unsampled);
     out->failed = vmarena_get(heap->failed);

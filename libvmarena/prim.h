@@ -234,10 +234,10 @@ void vmarena_prim_global_lock(void);
 void vmarena_prim_global_unlock(void);
 
 /*
- * Calls prepare before each fork(2), parent and child after it, around the lock above, which is still free in prepare.
- * Those that register earlier prepare later: see pthread_atfork(3). -ENOMEM.
+ * Calls before ahead of each fork(2), parent and child after it, around the lock above, which is still free in before.
+ * Those that register first are called last: see pthread_atfork(3). -ENOMEM.
  */
-int vmarena_prim_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int vmarena_prim_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
 /* The calling thread's id as the system shows it (gettid(2)); cached. Signal-safe. */
 uint32_t vmarena_prim_thread_id(void);

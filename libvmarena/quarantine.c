@@ -81,6 +81,23 @@ static void give_up_elsewhere(struct vmarena_heap *heap, struct vmarena_slot **l
     }
 }
 
+#define EARLY 64
+
+bool vmarena_quarantine_shorten(struct vmarena_heap *heap) {
+    struct vmarena_shard *own = vmarena_shard_of(heap);
+    struct vmarena_slot *large = NULL;
+    size_t count = 0;
+    for (unsigned i = 0; i < VMARENA_SHARDS && count < EARLY; i++) {
+        struct vmarena_shard *shard = &heap->shards[((size_t)(own - heap->shards) + i) % VMARENA_SHARDS];
+        (void)pthread_mutex_lock(&shard->lock);
+        while (count < EARLY && give_up_one(heap, shard, 0, &large)) count++;
+        (void)pthread_mutex_unlock(&shard->lock);
+    }
+    give_mappings(large);
+    vmarena_add(heap->shortened, count);
+    return count != 0;
+}
+
 void vmarena_quarantine(struct vmarena_heap *heap, struct vmarena_slot *slot) {
     bool random = heap->options.reuse == VMARENA_HEAP_RANDOM, more = true;
     struct vmarena_shard *shard = vmarena_shard_of(heap);

@@ -2,6 +2,7 @@
 /* Address space of a heap: spans cut into slots of one size class, and the ways of a free slot. */
 #include <errno.h>
 
+#include "error.h"
 #include "fence.h"
 #include "heap.h"
 #include "prim.h"
@@ -140,8 +141,9 @@ int vmarena_slots_open(struct vmarena_heap *heap, size_t reserve) {
     int error = vmarena_region_reserve(&heap->region, &plan);
     if (error != 0) return error;
     error = open_tables(heap);
-    if (error != 0) vmarena_region_release(&heap->region);
-    return error;
+    if (error == 0) return 0;
+    vmarena_region_release(&heap->region);
+    return vmarena_fail_call(error, "mmap", reserve);
 }
 
 void vmarena_slots_close(struct vmarena_heap *heap) {
@@ -167,15 +169,19 @@ int vmarena_pages_open(struct vmarena_heap *heap, uintptr_t start, size_t size) 
     return vmarena_prim_protect((void *)start, size, VMARENA_READ | VMARENA_WRITE);
 }
 
+/* Gives memory back that is inaccessible; locked memory is unlocked first. Should that fail, it is kept. */
+static void drop(struct vmarena_heap *heap, uintptr_t start, size_t size) {
+    if (vmarena_prim_discard((void *)start, size) == 0) return;
+    if (vmarena_prim_unlock((void *)start, size) == 0) vmarena_put(heap->unlocked, true);
+    (void)vmarena_prim_discard((void *)start, size);
+}
+
 int vmarena_pages_close(struct vmarena_heap *heap, uintptr_t start, size_t size) {
     if (size == 0) return 0;
     if (heap->markers) return install(heap, start, size);
     int error = vmarena_prim_protect((void *)start, size, VMARENA_NONE);
     if (error != 0) return error;
-    if (vmarena_prim_discard((void *)start, size) == 0) return 0;
-    /* mlockall(2) again. Should this fail, the memory is kept, but inaccessible. */
-    if (vmarena_prim_unlock((void *)start, size) == 0) vmarena_put(heap->unlocked, true);
-    (void)vmarena_prim_discard((void *)start, size);
+    drop(heap, start, size);
     return 0;
 }
 
@@ -195,6 +201,20 @@ int vmarena_slot_rearm_around(struct vmarena_heap *heap, struct vmarena_slot *sl
 
 /* ---- cutting spans ---------------------------------------------------------------------------------------------------------------- */
 
+/*
+ * Writes to one page and closes all again. On Linux a mapping that was written to merges with a neighbour only if both
+ * have the same reverse map (struct anon_vma), and takes over the one of a neighbour at its first write: so that all of
+ * the reservation comes to have one, and a freed object costs no map entry for ever.
+ */
+static int write_once(struct vmarena_heap *heap, uintptr_t start, size_t size) {
+    int error = vmarena_prim_protect((void *)start, size, VMARENA_READ | VMARENA_WRITE);
+    if (error != 0) return error;
+    *(volatile char *)start = 0;
+    error = vmarena_prim_protect((void *)start, size, VMARENA_NONE);
+    if (error == 0) drop(heap, start, size);
+    return error;
+}
+
 /* Chunks from first on become usable: covered first, accessible then. */
 static int commit(struct vmarena_heap *heap, size_t first, size_t count) {
     uintptr_t start = (uintptr_t)heap->region.base + first * heap->chunk;
@@ -202,7 +222,8 @@ static int commit(struct vmarena_heap *heap, size_t first, size_t count) {
     if (error == 0)
         error = vmarena_table_reach(&heap->records,
                                     (first + count) * heap->slots_most * sizeof(struct vmarena_slot));
-    if (error != 0 || !heap->markers) return error;
+    if (error != 0) return error;
+    if (!heap->markers) return write_once(heap, start, count * heap->chunk);
     error = install(heap, start, count * heap->chunk);
     if (error == 0) error = vmarena_prim_protect((void *)start, count * heap->chunk, VMARENA_READ | VMARENA_WRITE);
     if (error == 0) heap->region.committed = (first + count) * heap->chunk;

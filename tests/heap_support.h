@@ -3,6 +3,8 @@
 #ifndef VMARENA_TESTS_HEAP_SUPPORT_H
 #define VMARENA_TESTS_HEAP_SUPPORT_H
 
+#include "prim.h"
+
 #define REPORTS 64
 static struct {
     struct vmarena_heap_report all[REPORTS];
@@ -56,6 +58,13 @@ static inline struct vmarena_fault fault_at(void *address, enum vmarena_access a
 static inline bool has_markers(void) {
     struct vmarena_caps caps;
     return vmarena_caps(&caps) == 0 && caps.guard_markers;
+}
+
+/* Whether the process's memory is what the library makes it: sanitizers and Valgrind keep tables of their own. */
+static inline bool memory_is_plain(void) {
+    if (!UNDER_SANITIZER && !vmarena_prim_annotating()) return true;
+    print_message("the process's memory is not held to its limits under a sanitizer or Valgrind\n");
+    return false;
 }
 
 /* A line of /proc/self/status, in KiB. */

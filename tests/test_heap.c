@@ -632,33 +632,35 @@ static void test_random_reuse(void **state) {
 static void test_memory_of_freed_objects(void **state) {
     struct vmarena_heap *heap = new_heap(.quarantine_count = 4096);
     static char *objects[4096];
+    bool plain = memory_is_plain();
     (void)state;
     for (int round = 0; round < 3; round++) {
         size_t before = status_kib("VmRSS:");
         EACH(i, objects) *(objects[i] = new_object(heap, 4 * page, 0)) = 1;
         EACH(i, objects) memset(objects[i], 1, 4 * page);
         size_t full = status_kib("VmRSS:");
-        assert_true(full - before >= 4096 * 4 * page / 1024);
+        assert_true(!plain || full - before >= 4096 * 4 * page / 1024);
         EACH(i, objects) assert_int_equal(vmarena_heap_free(heap, objects[i]), 0);
         /* A fifth is left for what the process itself and the page tables' caches do. */
-        assert_true(status_kib("VmRSS:") - before < (full - before) / 5);
+        assert_true(!plain || status_kib("VmRSS:") - before < (full - before) / 5);
     }
     vmarena_heap_destroy(heap);
 }
 
 static void test_addresses_are_used_again(void **state) {
-    size_t pairs = UNDER_SANITIZER ? 50000 : 1000000;
+    bool plain = memory_is_plain();
+    size_t pairs = plain ? 1000000 : 20000;
     struct vmarena_heap *heap = new_heap(.quarantine_count = 1000);
     (void)state;
-    for (int i = 0; i < 20000; i++) assert_int_equal(vmarena_heap_free(heap, new_object(heap, 24, 0)), 0);
+    for (int i = 0; i < 2000; i++) assert_int_equal(vmarena_heap_free(heap, new_object(heap, 24, 0)), 0);
     size_t tables = status_kib("VmPTE:"), committed = stats_of(heap).committed;
     for (size_t i = 0; i < pairs; i++) {
         void *object = vmarena_heap_alloc(heap, 24, 0);
         if (object == NULL || vmarena_heap_free(heap, object) != 0) fail_msg("pair %zu: %s", i, vmarena_explain());
     }
     assert_int_equal(stats_of(heap).committed, committed);
-    assert_true(status_kib("VmPTE:") <= tables + 64);
-    assert_int_equal(stats_of(heap).allocs, 20000 + pairs);
+    assert_true(!plain || status_kib("VmPTE:") <= tables + 64);
+    assert_int_equal(stats_of(heap).allocs, 2000 + pairs);
     vmarena_heap_destroy(heap);
 }
 
@@ -822,6 +824,11 @@ static void test_frames_by_frame_pointers(void **state) {
     vmarena_heap_destroy(heap);
     skip();
 #endif
+    if (vmarena_prim_annotating()) {
+        print_message("skip: under a sanitizer or Valgrind only the caller is kept\n");
+        vmarena_heap_destroy(heap);
+        skip();
+    }
     assert_int_equal(vmarena_heap_find(heap, deep(heap, 20), &object), 0);
     assert_int_equal(vmarena_heap_stack(heap, object.alloc_stack, frames, 64), 12);
     EACH(i, ((int[12]){0})) assert_true((uintptr_t)frames[i] - (uintptr_t)deep < 300);
@@ -838,11 +845,12 @@ static void test_large_objects(void **state) {
         print_message("skip: an object of a GiB on a 32-bit system\n");
         skip();
     }
+    bool plain = memory_is_plain();
     for (enum vmarena_heap_side side = VMARENA_HEAP_END; side <= VMARENA_HEAP_START; side++) {
         struct vmarena_heap *heap = new_heap(.side = side, .align = 1);
         size_t tables = status_kib("VmPTE:"), entries = count_maps();
         char *object = new_object(heap, size, 0);
-        assert_true(status_kib("VmPTE:") - tables <= 64);
+        assert_true(!plain || status_kib("VmPTE:") - tables <= 64);
         object[0] = object[size / 2] = object[size - 1] = 1;
         size_t after = side == VMARENA_HEAP_END ? 0 : vmarena_page_round_up(size) - size;
         struct vmarena_fault fault = fault_at(object + size + after, VMARENA_ACCESS_WRITE);
@@ -862,7 +870,7 @@ static void test_large_objects(void **state) {
         assert_fault(&fault, .signo = SIGSEGV, .address = object + size / 2, .access = VMARENA_ACCESS_READ,
                      .kind = VMARENA_FAULT_USE_AFTER_FREE, .object = object, .object_size = size, .distance = 0);
         assert_int_equal(vmarena_heap_free(heap, object), -EALREADY);
-        assert_true(count_maps() <= entries + 2);
+        assert_true(!plain || count_maps() <= entries + 2);
         vmarena_heap_destroy(heap);
     }
 }
@@ -894,14 +902,15 @@ static void test_large_quarantine(void **state) {
     struct vmarena_heap *heap = new_heap(.quarantine_count = 2);
     char *object = new_object(heap, size, 0);
     size_t entries = count_maps();
+    bool plain = memory_is_plain();
     (void)state;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < (plain ? 1000 : 50); i++) {
         assert_int_equal(vmarena_heap_free(heap, object), 0);
         assert_true(stats_of(heap).quarantined <= 2);
         object = new_object(heap, size, 0);
         *object = 1;
     }
-    assert_true(count_maps() <= entries + 6);
+    assert_true(!plain || count_maps() <= entries + 6);
     assert_int_equal(vmarena_heap_free(heap, object), 0);
     vmarena_heap_destroy(heap);
 }

@@ -162,7 +162,8 @@ struct vmarena_heap_options {
     enum vmarena_heap_side side;
     enum vmarena_heap_reuse reuse;
     size_t quarantine_bytes;            /* most bytes of pages of freed objects kept; 0: a quarter of reserve */
-    size_t quarantine_count;            /* most freed objects kept; 0: VMARENA_HEAP_QUARANTINE_COUNT */
+    size_t quarantine_count;            /* most freed objects kept; 0: VMARENA_HEAP_QUARANTINE_COUNT. A request that
+                                           finds no other room is served from the quarantine */
     size_t check_interval;              /* check the slack of every live object each so many allocs and frees; 0: never */
     size_t sample;                      /* guard 1 request in so many, on average; 0 or 1: all. Needs a fallback */
     size_t guard_min, guard_max;        /* sizes to guard, both inclusive; 0, 0: all. Needs a fallback */
@@ -183,6 +184,7 @@ struct vmarena_heap_stats {
     size_t page_bytes, page_peak;    /* the pages that hold them */
     size_t quarantined;              /* freed objects kept from reuse */
     size_t quarantined_bytes;        /* the pages they had; address space only */
+    uint64_t shortened;              /* of these, given up before a cap demanded it, because there was no room else */
     uint64_t allocs, frees;          /* of guarded objects so far; a realloc that moves is one of each */
     uint64_t unguarded;              /* requests passed to the fallback that should have been guarded: cap or refusal */
     uint64_t unsampled;              /* requests passed to the fallback by sample, guard_min and guard_max */

@@ -31,9 +31,9 @@ void vmarena_prim_global_lock(void) {
 
 void vmarena_prim_global_unlock(void) { unlock(); }
 
-int vmarena_prim_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+int vmarena_prim_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
     (void)pthread_once(&fork_once, watch_forks);
-    return -pthread_atfork(prepare, parent, child);
+    return -pthread_atfork(before, parent, child);
 }
 
 uint32_t vmarena_prim_thread_id(void) {
