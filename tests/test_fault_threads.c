@@ -106,12 +106,12 @@ static void *work(void *arg) {
     return worker;
 }
 
-static void check_workers(bool own_stack, bool macros) {
+static void check_workers(bool own_stack, bool macros, size_t count) {
     pthread_t threads[THREADS];
     struct worker workers[THREADS];
     struct vmarena *arenas[THREADS];
     for (size_t i = 0; i < THREADS; i++) {
-        workers[i] = (struct worker){.count = FAULTS, .own_stack = own_stack, .macros = macros};
+        workers[i] = (struct worker){.count = count, .own_stack = own_stack, .macros = macros};
         arenas[i] = make_fenced(&workers[i].object, 24);
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
     }
@@ -128,14 +128,14 @@ static void check_workers(bool own_stack, bool macros) {
 static void test_threads(void **state) {
     (void)state;
     begin();
-    check_workers(false, false);
-    check_workers(false, true);
+    check_workers(false, false, FAULTS);
+    check_workers(false, true, FAULTS / 10);
 }
 
 static void test_threads_with_stacks_of_their_own(void **state) {
     (void)state;
     begin();
-    check_workers(true, false);
+    check_workers(true, false, FAULTS / 2);
 }
 
 /* ---- recovery 23: a scope is its thread's ------------------------------------------------------------------------------------ */
