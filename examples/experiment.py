@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the experiments in Python have in common: each checks what it claims, and ends with a plain line where it is not so."""
+"""What the experiments in Python have in common: each checks what it claims, and ends with a line where it is not."""
 
 import resource
 import sys

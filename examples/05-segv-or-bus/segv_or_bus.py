@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Two signals: SIGSEGV where no mapping allows the access, SIGBUS where one does and the page behind it cannot be had."""
+"""Two signals: SIGSEGV where no mapping allows the access, SIGBUS where one does and has no page behind it."""
 
 import ctypes
 import mmap

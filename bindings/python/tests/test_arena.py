@@ -458,7 +458,7 @@ def test_heap_close():
     assert memory.released and heap.closed
 
 
-# ---- found by leaving out a check --------------------------------------------------------------------------------------
+# ---- found by leaving out a check ------------------------------------------------------------------------------------
 
 
 def test_memory_half_in_an_open_range():
@@ -513,7 +513,7 @@ def test_nothing_leaks(tmp_path):
             for wrong in (lambda: vmarena.read(memory, PAGE + 1), lambda: arena.alloc(0), lambda: arena.alloc(-1),
                           lambda: arena.rewind(None), lambda: arena.owns("x"), lambda: arena.protect(99),
                           lambda: heap.alloc(1, 3), lambda: vmarena.write(memory, "x"), lambda: heap.free(memory),
-                          lambda: vmarena.View("/nonexistent"), lambda: view.move(1 << 40), lambda: vmarena.Memory()):
+                          lambda: vmarena.View("/nonexistent"), lambda: view.move(1 << 40), vmarena.Memory):
                 with pytest.raises((vmarena.Error, vmarena.Fault, ValueError, TypeError)):
                     wrong()
             mark = arena.mark()

@@ -81,7 +81,7 @@ def test_closing_in_the_block_is_fine(file):
             owner.close()
 
 
-# ---- sizes, alignments, addresses ----------------------------------------------------------------------------------------
+# ---- sizes, alignments, addresses ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [-1, -(1 << 70)])
@@ -168,7 +168,7 @@ def test_ranges(arena):
     assert bytes(memory) == bytes(4 * PAGE)
 
 
-# ---- types and values --------------------------------------------------------------------------------------------------------
+# ---- types and values ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wrong", [1.5, "1", b"1", [], object(), 1j])
@@ -194,7 +194,8 @@ def test_what_is_no_buffer(wrong):
 
 
 def test_what_is_no_contiguous_buffer():
-    for use in (lambda: vmarena.fenced(memoryview(b"abcdef")[::2]), lambda: vmarena.write(0, memoryview(b"abcdef")[::2])):
+    every_second = memoryview(b"abcdef")[::2]
+    for use in (lambda: vmarena.fenced(every_second), lambda: vmarena.write(0, every_second)):
         with pytest.raises(BufferError):
             use()
 
@@ -291,7 +292,7 @@ def test_reinitialising_leaks_but_does_not_crash():
     assert bytes(memory) == bytes(10)
 
 
-# ---- anything, in any order ----------------------------------------------------------------------------------------------------
+# ---- anything, in any order ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fence", [None, "end", "start"])

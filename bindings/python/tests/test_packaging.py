@@ -40,7 +40,8 @@ def wheel(tmp_path_factory):
     with tarfile.open(packed) as archive:
         archive.extractall(folder, filter="data")
     source = folder / packed.name.removesuffix(".tar.gz")
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, source, cwd=folder)
+    make = (sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, source)
+    run(*make, cwd=folder)
     (wheel,) = folder.glob("*.whl")
     return wheel
 

@@ -12,8 +12,8 @@
     overrun read 1
 
 What may fault is done in C and raised afterwards: Python code never runs inside a guarded operation. Foreign code that
-may fault (an extension, a ctypes library, a compiled kernel) runs in a child process: see call(), and the pytest fixture
-vmarena_fenced.
+may fault (an extension, a ctypes library, a compiled kernel) runs in a child process: see call(), and the pytest
+fixture vmarena_fenced.
 """
 
 from ._arena import Arena, CommitPolicy, Flag, GuardKind, Huge, Mark, Prot, Stats
@@ -57,8 +57,8 @@ from ._inspect import (
     thread_fault_counts,
     totals,
 )
-from ._vmarena import version as _version
 from ._view import Advice, Mode, View, ViewInfo
+from ._vmarena import version as _version
 
 __version__: str = _version()
 __all__ = [

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, Any, NewType, Self
 
 from . import _vmarena as _c
 from ._faults import Address, Memory, Named, Side, fence_number
@@ -15,7 +15,6 @@ from ._owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing_extensions import Self
 
 #: A point in an arena's life: Arena.mark() gives it, Arena.rewind() takes it.
 Mark = NewType("Mark", object)
@@ -170,7 +169,7 @@ class Arena(Owner):
         _c.check(self._handle)
 
     def protect(self, prot: Prot) -> None:
-        """Changes the protection of the whole arena. BufferError while buffers are out from which it would take a right."""
+        """Changes the protection of the whole arena. BufferError where that would take a right from a buffer."""
         _c.protect(self._handle, prot)
         self._prot = Prot(prot)
 

@@ -18,11 +18,8 @@ Memory = _c.Memory
 Address: TypeAlias = "int | Memory"
 
 
-class Named(str, enum.Enum):
+class Named(enum.StrEnum):
     """Members in the order of the C enumeration; each is its name in words."""
-
-    def __str__(self) -> str:
-        return str(self.value)
 
     @property
     def number(self) -> int:
@@ -147,7 +144,7 @@ def page_round_up(size: int) -> int:
 
 
 def handler_status() -> str:
-    """Whether the fault handlers are "absent", "installed", "displaced" by somebody else's, or the "host"'s business."""
+    """Whether the fault handlers are "absent", "installed", "displaced" by others, or the "host"'s business."""
     return ("absent", "installed", "displaced", "host")[_c.fault_status()]
 
 

@@ -104,10 +104,11 @@ def mapping_at(address: Address, pid: int = 0) -> Mapping:
     return _mapping(_c.mapping_at(pid, address))
 
 
-def residency(
-    start: Address, length: int, wanted: PageState = PageState(0), pid: int = 0
-) -> tuple[list[Pages], PageState]:
-    """The runs of like pages in a range, without those that are not there; and which states this system tells."""
+def residency(start: Address, length: int, wanted: int = 0, pid: int = 0) -> tuple[list[Pages], PageState]:
+    """The runs of like pages in a range, without those that are not there; and which states this system tells.
+
+    wanted: the PageState bits of interest, 0 for all.
+    """
     known, runs = _c.residency(pid, start, length, wanted)
     return [Pages(first, end, PageState(state)) for first, end, state in runs], PageState(known)
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from . import _vmarena as _c
 
 if TYPE_CHECKING:
-    from typing import Literal
-
-    from typing_extensions import Self
+    from typing import Literal, Self
 
 
 class Owner:

@@ -60,9 +60,9 @@ class ViewInfo:
 class View(Owner):
     """A file, or a window of it, as memory between guards. Use it as a context manager, or call close().
 
-    read() and write() survive a file that somebody cuts short, and raise Fault (PAST_END_OF_FILE) with the offset in the
-    file. `data` is the memory itself, for memoryview, numpy and foreign code, which in that case end by SIGBUS, as they
-    do with the module mmap.
+    read() and write() survive a file that somebody cuts short, and raise Fault (PAST_END_OF_FILE) with the offset in
+    the file. `data` is the memory itself, for memoryview, numpy and foreign code, which in that case end by SIGBUS, as
+    they do with the module mmap.
     """
 
     __module__ = "vmarena"

@@ -62,7 +62,9 @@ class Fenced:
         self._memories.append(fenced_memory(size, align, self.side))
         return self._memories[-1]
 
-    def call(self, function: Callable[..., Result], /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Result:
+    def call(
+        self, function: Callable[..., Result], /, *args: Any, timeout: float | None = None, **kwargs: Any
+    ) -> Result:
         """function(*args, **kwargs) in a child process, as vmarena.call(): for code that may fault.
 
         What it writes to this fixture's memory and arrays is there afterwards.
@@ -74,7 +76,7 @@ class Fenced:
         return returned
 
     def check(self) -> None:
-        """Raises Error where the bytes at the side without a guard were overwritten. Done at the end of the test, too."""
+        """Raises Error where the bytes at the side without a guard were overwritten. So does the test's end."""
         for memory in self._memories:
             memory.check()
 
@@ -114,7 +116,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(params=list(Side), ids=str)
 def vmarena_fenced(request: pytest.FixtureRequest) -> Iterator[Fenced]:
-    """Buffers flush against a guard page, at the end and at the start: vmarena_fenced(data), .array(...), .call(...)."""
+    """Buffers flush against a guard page, at the end and at the start: vmarena_fenced(data), .array(), .call()."""
     fence = Fenced(request.param)
     # A fault outside of call() ends the process: say of what, before faulthandler says where.
     _c.report_faults(request.config.stash.get(_stderr_key, -1), True)
