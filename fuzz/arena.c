@@ -582,9 +582,9 @@ static bool make(void) {
 
 static void run(void) {
     static void (*const operations[])(void) = {
-        do_alloc,  do_alloc,   do_alloc,         do_alloc,   do_resize,   do_resize, do_mark,  do_rewind,
-        do_reset,  do_protect, do_protect_range, do_discard, do_prefault, do_check,  do_hurt,  do_fault,
-        do_ghost,  do_stats,   do_bad_resize,    do_mark,    do_rewind,   do_hurt,   do_fault, do_bad_calls,
+        do_alloc, do_alloc,   do_alloc,         do_alloc,   do_resize,   do_resize, do_mark,  do_rewind,
+        do_reset, do_protect, do_protect_range, do_discard, do_prefault, do_check,  do_hurt,  do_fault,
+        do_ghost, do_stats,   do_bad_resize,    do_mark,    do_rewind,   do_hurt,   do_fault, do_bad_calls,
     };
     for (int i = 0; i < 200 && input < input_end; i++)
         operations[take() % (sizeof operations / sizeof operations[0])]();

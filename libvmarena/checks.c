@@ -25,8 +25,7 @@ struct slack {
 
 static struct slack slack_of(const struct vmarena_heap *heap, const struct vmarena_slot *slot) {
     uintptr_t start = vmarena_get(slot->start), pages = vmarena_slot_pages(heap, slot);
-    return (struct slack){pages, start, start + vmarena_get(slot->size),
-                          pages + vmarena_slot_page_bytes(heap, slot)};
+    return (struct slack){pages, start, start + vmarena_get(slot->size), pages + vmarena_slot_page_bytes(heap, slot)};
 }
 
 void vmarena_slack_fill(const struct vmarena_heap *heap, const struct vmarena_slot *slot) {
@@ -43,8 +42,8 @@ static size_t length_of_damage(uintptr_t bad, uintptr_t end) {
     return last - bad + 1;
 }
 
-static int tell_damage(struct vmarena_heap *heap, struct vmarena_slot *slot, enum vmarena_heap_call call, uint32_t stack,
-                       uintptr_t bad, uintptr_t end) {
+static int tell_damage(struct vmarena_heap *heap, struct vmarena_slot *slot, enum vmarena_heap_call call,
+                       uint32_t stack, uintptr_t bad, uintptr_t end) {
     struct vmarena_heap_report report = {.kind = VMARENA_HEAP_SLACK_BEFORE, .call = call, .stack = stack};
     (void)vmarena_slot_object(heap, slot, &report.object);
     uintptr_t start = (uintptr_t)report.object.start;
@@ -55,8 +54,9 @@ static int tell_damage(struct vmarena_heap *heap, struct vmarena_slot *slot, enu
     report.expected = vmarena_fence_byte(bad);
     report.bad_length = length_of_damage(bad, end);
     report.distance = vmarena_fence_distance(start, report.object.size, bad);
-    int error = vmarena_fail(-EILSEQ, "slack overwritten: byte %+td of the %zu-byte object at %p in \"%s\" holds 0x%02x",
-                             report.distance, report.object.size, report.object.start, heap->region.name, report.found);
+    int error =
+        vmarena_fail(-EILSEQ, "slack overwritten: byte %+td of the %zu-byte object at %p in \"%s\" holds 0x%02x",
+                     report.distance, report.object.size, report.object.start, heap->region.name, report.found);
     vmarena_heap_tell(heap, &report);
     return error;
 }

@@ -46,8 +46,10 @@ int vmarena_fail_call(int error, const char *call, size_t bytes) {
             return vmarena_fail(error,
                                 "%s: the process has %s of %s map entries; raise vm.max_map_count or use guard markers",
                                 call, grouped(used, a), grouped(limit, b));
-        return vmarena_fail(error, "%s: out of memory or address space for %s bytes (a limit such as RLIMIT_AS, "
-                            "RLIMIT_DATA or strict overcommit may be the reason)", call, grouped(bytes, a));
+        return vmarena_fail(error,
+                            "%s: out of memory or address space for %s bytes (a limit such as RLIMIT_AS, "
+                            "RLIMIT_DATA or strict overcommit may be the reason)",
+                            call, grouped(bytes, a));
     }
     return vmarena_fail(error, "%s of %s bytes: %s", call, grouped(bytes, a), strerror(-error));
 }

@@ -67,9 +67,7 @@ void vmarena_fenced_close(struct vmarena_arena *arena) {
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
 
-static bool by_markers(const struct vmarena_arena *arena) {
-    return arena->options.guard_kind == VMARENA_GUARD_MARKER;
-}
+static bool by_markers(const struct vmarena_arena *arena) { return arena->options.guard_kind == VMARENA_GUARD_MARKER; }
 
 /* Commits up to end and covers it with markers; by mprotect nothing is to do, as what is not committed is covered. */
 static int reach(struct vmarena_arena *arena, uintptr_t end) {
@@ -134,8 +132,7 @@ static uintptr_t check_slack(const struct vmarena_object *object) {
 static int report_slack(const struct vmarena_arena *arena, const struct vmarena_object *object, uintptr_t bad) {
     ptrdiff_t distance = vmarena_fence_distance(object->start, object->size, bad);
     return vmarena_fail(-EILSEQ, "slack overwritten: byte %+td of the %zu-byte object at %p in \"%s\" holds 0x%02x",
-                        distance, object->size, (void *)object->start, arena->region.name,
-                        *(const unsigned char *)bad);
+                        distance, object->size, (void *)object->start, arena->region.name, *(const unsigned char *)bad);
 }
 
 static int check_readable(const struct vmarena_arena *arena) {

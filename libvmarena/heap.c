@@ -22,16 +22,17 @@ static int explain(const struct vmarena_heap *heap, int error, size_t size, size
     case -EINVAL: return vmarena_fail(error, "vmarena_heap_alloc: the alignment %zu is no power of two", align);
     case -EOVERFLOW: return vmarena_fail(error, "an object of %zu bytes exceeds the address space", size);
     case -ENOSPC:
-        return vmarena_fail(error, "heap \"%s\": all %zu bytes of its reservation are in use; see options.reserve", name,
-                            heap->region.size);
+        return vmarena_fail(error, "heap \"%s\": all %zu bytes of its reservation are in use; see options.reserve",
+                            name, heap->region.size);
     case OVER_CAP:
         return vmarena_fail(-ENOMEM, "heap \"%s\": %zu bytes more would exceed its memory cap of %zu bytes", name, size,
                             heap->options.memory_cap);
     case OVER_GUARDS:
-        return vmarena_fail(-ENOMEM,
-                            "heap \"%s\": guards by mprotect for %zu objects use up the %zu map entries of the process; "
-                            "raise vm.max_map_count, or use a kernel with guard markers (Linux 6.13)",
-                            name, heap->guard_limit, heap->map_entry_limit);
+        return vmarena_fail(
+            -ENOMEM,
+            "heap \"%s\": guards by mprotect for %zu objects use up the %zu map entries of the process; "
+            "raise vm.max_map_count, or use a kernel with guard markers (Linux 6.13)",
+            name, heap->guard_limit, heap->map_entry_limit);
     case PAUSING: return vmarena_fail(-ENOMEM, "heap \"%s\": the system refused memory a moment ago", name);
     default: return vmarena_fail_call(error, heap->markers ? "madvise or mprotect" : "mprotect", size);
     }
@@ -246,7 +247,8 @@ __attribute__((noinline)) void *vmarena_heap_alloc(struct vmarena_heap *heap, si
 }
 
 /* Guarded memory is always fresh from the system. */
-__attribute__((noinline)) void *vmarena_heap_calloc(struct vmarena_heap *heap, size_t count, size_t size, size_t align) {
+__attribute__((noinline)) void *vmarena_heap_calloc(struct vmarena_heap *heap, size_t count, size_t size,
+                                                    size_t align) {
     struct vmarena_origin origin = VMARENA_ORIGIN_HERE;
     size_t bytes;
     if (vmarena_heap_verify(heap) != 0) return NULL;
@@ -265,7 +267,8 @@ __attribute__((noinline)) void *vmarena_heap_calloc(struct vmarena_heap *heap, s
 
 /* A pointer that nothing live starts at: what is it? */
 static int tell_bad_pointer(struct vmarena_heap *heap, void *pointer, enum vmarena_heap_call call, uint32_t stack) {
-    struct vmarena_heap_report report = {.kind = VMARENA_HEAP_INVALID_FREE, .call = call, .pointer = pointer, .stack = stack};
+    struct vmarena_heap_report report = {
+        .kind = VMARENA_HEAP_INVALID_FREE, .call = call, .pointer = pointer, .stack = stack};
     const struct vmarena_slot *slot = vmarena_owner_of(heap, (uintptr_t)pointer);
     const char *name = heap->region.name;
     int error;
@@ -280,9 +283,10 @@ static int tell_bad_pointer(struct vmarena_heap *heap, void *pointer, enum vmare
                              report.object.size, pointer, name);
     } else {
         report.kind = VMARENA_HEAP_INTERIOR_FREE;
-        report.distance = vmarena_fence_distance((uintptr_t)report.object.start, report.object.size, (uintptr_t)pointer);
-        error = vmarena_fail(-EINVAL, "interior free: %p is not the start of the %zu-byte object at %p in \"%s\"", pointer,
-                             report.object.size, report.object.start, name);
+        report.distance =
+            vmarena_fence_distance((uintptr_t)report.object.start, report.object.size, (uintptr_t)pointer);
+        error = vmarena_fail(-EINVAL, "interior free: %p is not the start of the %zu-byte object at %p in \"%s\"",
+                             pointer, report.object.size, report.object.start, name);
     }
     vmarena_heap_tell(heap, &report);
     return error;
@@ -406,7 +410,8 @@ static void resize_in_place(struct vmarena_heap *heap, struct vmarena_slot *slot
     atomic_store_explicit(&slot->state, VMARENA_SLOT_LIVE, memory_order_release);
 }
 
-static void *realloc_object(struct vmarena_heap *heap, void *pointer, size_t size, const struct vmarena_origin *origin) {
+static void *realloc_object(struct vmarena_heap *heap, void *pointer, size_t size,
+                            const struct vmarena_origin *origin) {
     int error;
     if (is_foreign(heap, pointer)) return heap->fallback.realloc(pointer, size, heap->fallback.arg);
     uint32_t stack = vmarena_heap_capture(heap, origin);
@@ -432,7 +437,8 @@ __attribute__((noinline)) void *vmarena_heap_realloc(struct vmarena_heap *heap, 
     struct vmarena_origin origin = VMARENA_ORIGIN_HERE;
     if (vmarena_heap_verify(heap) != 0) return NULL;
     int saved = errno;
-    void *object = pointer == NULL ? allocate(heap, size, 0, &origin, false) : realloc_object(heap, pointer, size, &origin);
+    void *object =
+        pointer == NULL ? allocate(heap, size, 0, &origin, false) : realloc_object(heap, pointer, size, &origin);
     errno = saved;
     return object;
 }

@@ -60,9 +60,9 @@ enum vmarena_slot_state {
 
 /* 64 bytes on 64-bit systems: one for each slot that was ever cut, live, quarantined or free. */
 struct vmarena_slot {
-    struct vmarena_slot *next;        /* in the list that the slot is on; under that list's lock */
-    _Atomic uintptr_t start;          /* of the object */
-    _Atomic size_t size;              /* as asked for */
+    struct vmarena_slot *next; /* in the list that the slot is on; under that list's lock */
+    _Atomic uintptr_t start;   /* of the object */
+    _Atomic size_t size;       /* as asked for */
     _Atomic uint64_t alloc_number, free_number;
     _Atomic uint32_t alloc_stack, free_stack, alloc_thread, free_thread;
     _Atomic unsigned char state, flags, side, shift; /* shift: alignment 2^shift */
@@ -93,7 +93,7 @@ struct vmarena_central {
 /* Few, as a fork takes all of a heap's, and ThreadSanitizer follows 64 a thread. */
 #define VMARENA_SHARDS 16
 #define VMARENA_CENTRAL_LOCKS 8 /* class n has lock n % 8 */
-#define VMARENA_QUEUES 16 /* of a quarantine with random reuse; one is used with FIFO */
+#define VMARENA_QUEUES 16       /* of a quarantine with random reuse; one is used with FIFO */
 
 /* A thread works with one shard; several may share it. Padded, so that two shards share no cache line. */
 struct vmarena_shard {
@@ -123,7 +123,7 @@ size_t vmarena_stacks_frames(const struct vmarena_stacks *stacks, uint32_t id, v
 
 struct vmarena_heap {
     _Atomic bool alive;
-    struct vmarena_heap *next; /* all heaps ever made, under the heaps' lock */
+    struct vmarena_heap *next;           /* all heaps ever made, under the heaps' lock */
     struct vmarena_heap_options options; /* as obtained; name and fallback are not kept here */
     struct vmarena_heap_fallback fallback;
     bool has_fallback, filters; /* filters: some requests are not to be guarded */
@@ -138,8 +138,8 @@ struct vmarena_heap {
     struct vmarena_table chunks;                     /* _Atomic uint32_t each: see slots.c */
     struct vmarena_table records;
     pthread_mutex_t grow;
-    _Atomic size_t cut;      /* chunks made slots of */
-    _Atomic size_t pause;    /* requests not to try the system for, after it refused */
+    _Atomic size_t cut;   /* chunks made slots of */
+    _Atomic size_t pause; /* requests not to try the system for, after it refused */
     size_t guard_limit, map_entry_limit;
 
     struct vmarena_central central[VMARENA_CLASSES];
@@ -153,7 +153,7 @@ struct vmarena_heap {
     _Atomic size_t quarantined, quarantined_bytes;
     _Atomic uint64_t unguarded, unsampled, failed, errors, check_count, shortened;
     _Atomic bool unlocked, forked, warned, edge_exposed;
-    pthread_mutex_t check; /* one thread at a time holds slots */
+    pthread_mutex_t check;               /* one thread at a time holds slots */
     _Atomic(struct vmarena_slot *) held; /* the one, and what it was before, for the child of a fork */
     _Atomic unsigned char held_state;
     _Atomic(vmarena_fault_fn *) repair; /* for mappings made later */
@@ -168,7 +168,7 @@ struct vmarena_origin {
     void *caller;
     const void *frame;
 };
-#define VMARENA_ORIGIN_HERE \
+#define VMARENA_ORIGIN_HERE                                                                                            \
     (struct vmarena_origin) { __builtin_return_address(0), __builtin_frame_address(0) }
 
 uint32_t vmarena_heap_capture(struct vmarena_heap *heap, const struct vmarena_origin *origin);
@@ -220,7 +220,8 @@ bool vmarena_slots_visit(struct vmarena_heap *heap, vmarena_slot_visit_fn *visit
 /* The slot whose pages or guard hold an address of the main reservation, or NULL: nothing was cut there. Signal-safe. */
 struct vmarena_slot *vmarena_slot_at(const struct vmarena_heap *heap, uintptr_t address);
 /* The slot before or after it in the order of addresses, or NULL. Signal-safe. */
-struct vmarena_slot *vmarena_slot_beside(const struct vmarena_heap *heap, const struct vmarena_slot *slot, int direction);
+struct vmarena_slot *vmarena_slot_beside(const struct vmarena_heap *heap, const struct vmarena_slot *slot,
+                                         int direction);
 
 /* ---- large.c ---- */
 

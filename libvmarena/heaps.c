@@ -84,7 +84,8 @@ static int check_options(const struct vmarena_heap_options *options) {
     if (options->stack_depth > VMARENA_HEAP_STACK_DEPTH_MAX)
         return vmarena_fail(-EINVAL, "options.stack_depth: %u is more than %d", options->stack_depth,
                             VMARENA_HEAP_STACK_DEPTH_MAX);
-    if (options->sample > UINT32_MAX / 2) return vmarena_fail(-EINVAL, "options.sample: %zu is too much", options->sample);
+    if (options->sample > UINT32_MAX / 2)
+        return vmarena_fail(-EINVAL, "options.sample: %zu is too much", options->sample);
     if (options->guard > SIZE_MAX / 8) return vmarena_fail(-EINVAL, "options.guard: %zu is too wide", options->guard);
     if (options->guard_max != 0 && options->guard_min > options->guard_max)
         return vmarena_fail(-EINVAL, "options.guard_min is more than guard_max");

@@ -51,8 +51,7 @@ static struct vmarena_slot *neighbour(const struct vmarena_heap *heap, struct vm
 static struct vmarena_slot *owner_in_slots(const struct vmarena_heap *heap, struct vmarena_slot *slot,
                                            uintptr_t address) {
     struct vmarena_slot *own = has_object(slot) ? slot : NULL;
-    if (own == NULL)
-        return likelier(heap, neighbour(heap, slot, -1), neighbour(heap, slot, 1), address);
+    if (own == NULL) return likelier(heap, neighbour(heap, slot, -1), neighbour(heap, slot, 1), address);
     uintptr_t pages = vmarena_slot_pages(heap, own);
     size_t bytes = vmarena_slot_page_bytes(heap, own);
     /* An object of no bytes has a page that is never opened. */

@@ -14,7 +14,7 @@ struct vmarena_pool {
     char *next, *end; /* not yet used */
 };
 
-#define VMARENA_POOL(type) \
+#define VMARENA_POOL(type)                                                                                             \
     { .size = sizeof(type) < sizeof(void *) ? sizeof(void *) : sizeof(type) }
 
 /* A record, all zero, aligned to 16 bytes; NULL where memory is out. Call it under vmarena_prim_global_lock(). */

@@ -34,7 +34,7 @@ void vmarena_slots_plan(struct vmarena_heap *heap) {
         add_class(heap, pages);
     }
     for (size_t need = 0, class = 0; need <= VMARENA_CHUNK_PAGES; need++) {
-        while (heap->classes[class].pages < need) class++;
+        while (heap->classes[class].pages < need) class ++;
         heap->class_of[need] = (unsigned char)class;
     }
     heap->slots_most = heap->classes[0].slots;
@@ -49,7 +49,7 @@ static size_t pages_needed(const struct vmarena_heap *heap, const struct vmarena
 
 static unsigned class_for(const struct vmarena_heap *heap, size_t need) {
     unsigned class = heap->class_of[need < VMARENA_CHUNK_PAGES ? need : VMARENA_CHUNK_PAGES];
-    while (class < heap->class_count && heap->classes[class].pages < need) class++;
+    while (class < heap->class_count && heap->classes[class].pages < need) class ++;
     return class;
 }
 
@@ -220,8 +220,7 @@ static int commit(struct vmarena_heap *heap, size_t first, size_t count) {
     uintptr_t start = (uintptr_t)heap->region.base + first * heap->chunk;
     int error = vmarena_table_reach(&heap->chunks, (first + count) * sizeof(uint32_t));
     if (error == 0)
-        error = vmarena_table_reach(&heap->records,
-                                    (first + count) * heap->slots_most * sizeof(struct vmarena_slot));
+        error = vmarena_table_reach(&heap->records, (first + count) * heap->slots_most * sizeof(struct vmarena_slot));
     if (error != 0) return error;
     if (!heap->markers) return write_once(heap, start, count * heap->chunk);
     error = install(heap, start, count * heap->chunk);
@@ -263,9 +262,7 @@ static struct vmarena_slot *pop(struct vmarena_slot_list *list) {
 }
 
 /* Slots that a shard takes from the class, or gives back, at a time: few where they are wide. */
-static size_t batch_of(const struct vmarena_class *class) {
-    return class->slots >= 128 ? 32 : class->slots / 4 + 1;
-}
+static size_t batch_of(const struct vmarena_class *class) { return class->slots >= 128 ? 32 : class->slots / 4 + 1; }
 
 /* Fills a shard's empty list: with slots that were in use before, or newly cut ones. */
 static int fetch(struct vmarena_heap *heap, struct vmarena_slot_list *to, unsigned index) {

@@ -649,8 +649,7 @@ static void test_protect_ranges(void **state) {
                {0, 4096, VMARENA_EXEC, -EACCES, "VMARENA_ALLOW_EXEC"}};
     assert_int_equal(page % 4096, 0);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0] && page == 4096; i++)
-        assert_refused(arena,
-                       vmarena_protect_range(arena, object + bad[i].start, (size_t)bad[i].length, bad[i].prot),
+        assert_refused(arena, vmarena_protect_range(arena, object + bad[i].start, (size_t)bad[i].length, bad[i].prot),
                        bad[i].error, bad[i].words);
     assert_access(object, true, true);
     assert_int_equal(vmarena_protect(arena, VMARENA_READ | VMARENA_WRITE), 0); /* ranges give way to the whole */

@@ -90,14 +90,15 @@ static void test_options_out_of_range(void **state) {
     (void)count_maps(); /* stdio's buffer is mapped now */
     assert_no_arena((struct vmarena_options){.huge = (enum vmarena_huge)6}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.fence = (enum vmarena_fence)3}, -EINVAL, "has no such value");
-    assert_no_arena((struct vmarena_options){.fence = (enum vmarena_fence)-1}, -EINVAL, "has no such value");
+    assert_no_arena((struct vmarena_options){.fence = (enum vmarena_fence) - 1}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.guard_kind = (enum vmarena_guard_kind)3}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.commit_policy = (enum vmarena_commit_policy)3}, -EINVAL, "no such value");
     assert_no_arena((struct vmarena_options){.flags = 64}, -EINVAL, "unknown bits 0x40 in flags");
     assert_no_arena((struct vmarena_options){.flags = VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK}, -EINVAL, "exclude");
     assert_no_arena((struct vmarena_options){.fence = VMARENA_FENCE_END, .huge = VMARENA_HUGE_TRANSPARENT}, -EINVAL,
                     "cannot have huge pages");
-    assert_no_arena((struct vmarena_options){.fence = VMARENA_FENCE_END, .guard_kind = VMARENA_GUARD_MARKER,
+    assert_no_arena((struct vmarena_options){.fence = VMARENA_FENCE_END,
+                                             .guard_kind = VMARENA_GUARD_MARKER,
                                              .flags = VMARENA_WIPE_ON_FORK},
                     -EOPNOTSUPP, "guard markers do not work here, or not with these flags");
     assert_int_equal(vmarena_create(NULL, NULL), -EINVAL);
@@ -139,8 +140,8 @@ static void test_commit_by_steps(void **state) {
     size_t page = vmarena_page_size();
     struct vmarena_fault fault;
     assert_int_equal(vmarena_try(peek_body, &fault, &fault), 0); /* the signal stack is mapped from here on */
-    struct vmarena *arena = make((struct vmarena_options){
-        .reserve = 64 * page, .commit = 3 * page, .commit_policy = VMARENA_COMMIT_PROTECT});
+    struct vmarena *arena = make(
+        (struct vmarena_options){.reserve = 64 * page, .commit = 3 * page, .commit_policy = VMARENA_COMMIT_PROTECT});
     size_t maps = count_maps();
     assert_int_equal(stats_of(arena).commit_policy, VMARENA_COMMIT_PROTECT);
     assert_int_equal(stats_of(arena).committed, 0);
@@ -293,7 +294,8 @@ static void test_transparent_huge_pages(void **state) {
     struct vmarena_caps caps;
     assert_int_equal(vmarena_caps(&caps), 0);
     for (int policy = VMARENA_COMMIT_NORESERVE; policy <= VMARENA_COMMIT_PROTECT; policy++) {
-        struct vmarena *arena = make((struct vmarena_options){.reserve = 64 * MIB, .huge = VMARENA_HUGE_TRANSPARENT,
+        struct vmarena *arena = make((struct vmarena_options){.reserve = 64 * MIB,
+                                                              .huge = VMARENA_HUGE_TRANSPARENT,
                                                               .commit_policy = (enum vmarena_commit_policy)policy});
         struct vmarena_stats stats = stats_of(arena);
         assert_int_equal(stats.huge_asked, VMARENA_HUGE_TRANSPARENT);
@@ -442,8 +444,8 @@ static void test_lock(void **state) {
 
 static void beyond_memlock(void *fence) {
     struct vmarena *arena = NULL;
-    struct vmarena_options options = {.reserve = MIB, .flags = VMARENA_LOCK, .commit = 16384,
-                                      .fence = *(enum vmarena_fence *)fence};
+    struct vmarena_options options = {
+        .reserve = MIB, .flags = VMARENA_LOCK, .commit = 16384, .fence = *(enum vmarena_fence *)fence};
     limit(RLIMIT_MEMLOCK, 65536);
     if (geteuid() == 0) CHECK(setresuid(65534, 65534, 65534) == 0); /* root may lock as much as it likes */
     CHECK(vmarena_create(&arena, &options) == 0);

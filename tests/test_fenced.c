@@ -99,7 +99,9 @@ static void test_before_the_first_and_past_the_last(void **state) {
 static void test_wide_guards(void **state) {
     size_t page = vmarena_page_size();
     struct vmarena *arena = NULL;
-    struct vmarena_options options = {.reserve = MIB, .fence = VMARENA_FENCE_END, .guard = 4 * page,
+    struct vmarena_options options = {.reserve = MIB,
+                                      .fence = VMARENA_FENCE_END,
+                                      .guard = 4 * page,
                                       .guard_kind = *(enum vmarena_guard_kind *)*state};
     vmarena_destroy(make(state, VMARENA_FENCE_END)); /* skips where there are no markers */
     assert_int_equal(vmarena_create(&arena, &options), 0);

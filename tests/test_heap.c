@@ -60,8 +60,8 @@ static void test_defaults(void **state) {
     vmarena_heap_destroy(heap);
 }
 
-static const size_t sizes[] = {1, 2, 7, 8, 15, 16, 17, 24, 100, 1000, 4095, 4096, 4097, 8192, 12289, 65536, 100001,
-                               1 << 20, (1 << 20) + 5, 3 << 20};
+static const size_t sizes[] = {1,    2,    7,    8,    15,    16,    17,     24,      100,           1000,
+                               4095, 4096, 4097, 8192, 12289, 65536, 100001, 1 << 20, (1 << 20) + 5, 3 << 20};
 static const size_t aligns[] = {1, 2, 8, 16, 64, 4096, 16384, 1 << 21};
 
 static void check_place(struct vmarena_heap *heap, size_t size, size_t align, enum vmarena_heap_side side) {
@@ -116,7 +116,8 @@ static void test_wide_guard(void **state) {
     char *first = new_object(heap, 16, 0), *second = new_object(heap, 16, 0);
     struct vmarena_fault fault = fault_at(first + 16 + 100 * page - 1, VMARENA_ACCESS_WRITE);
     assert_fault(&fault, .signo = SIGSEGV, .address = first + 16 + 100 * page - 1, .access = VMARENA_ACCESS_WRITE,
-                 .kind = VMARENA_FAULT_OVERRUN, .object = first, .object_size = 16, .distance = (ptrdiff_t)(100 * page));
+                 .kind = VMARENA_FAULT_OVERRUN, .object = first, .object_size = 16,
+                 .distance = (ptrdiff_t)(100 * page));
     fault = fault_at(second + 16, VMARENA_ACCESS_READ);
     assert_ptr_equal(fault.object, second);
     vmarena_heap_destroy(heap);
@@ -580,7 +581,8 @@ static void test_quarantine_count(void **state) {
 
 static void test_quarantine_bytes(void **state) {
     struct vmarena_heap *heap = new_heap(.quarantine_bytes = 10 * page);
-    char *one = new_object(heap, 4 * page, 0), *two = new_object(heap, 4 * page, 0), *three = new_object(heap, 3 * page, 0);
+    char *one = new_object(heap, 4 * page, 0), *two = new_object(heap, 4 * page, 0),
+         *three = new_object(heap, 3 * page, 0);
     (void)state;
     assert_int_equal(vmarena_heap_free(heap, one), 0);
     assert_int_equal(vmarena_heap_free(heap, two), 0);
@@ -611,7 +613,8 @@ static void test_random_reuse(void **state) {
     size_t when[2];
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
-        struct vmarena_heap *heap = new_heap(.quarantine_count = 100, .reuse = i == 0 ? VMARENA_HEAP_FIFO : VMARENA_HEAP_RANDOM);
+        struct vmarena_heap *heap =
+            new_heap(.quarantine_count = 100, .reuse = i == 0 ? VMARENA_HEAP_FIFO : VMARENA_HEAP_RANDOM);
         size_t different = 0, last = 0;
         for (int round = 0; round < 20; round++) {
             char *object = new_object(heap, 8, 0);
@@ -636,7 +639,7 @@ static void test_memory_of_freed_objects(void **state) {
     (void)state;
     for (int round = 0; round < 3; round++) {
         size_t before = status_kib("VmRSS:");
-        EACH(i, objects) *(objects[i] = new_object(heap, 4 * page, 0)) = 1;
+        EACH(i, objects) * (objects[i] = new_object(heap, 4 * page, 0)) = 1;
         EACH(i, objects) memset(objects[i], 1, 4 * page);
         size_t full = status_kib("VmRSS:");
         assert_true(!plain || full - before >= 4096 * 4 * page / 1024);

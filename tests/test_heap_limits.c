@@ -62,8 +62,8 @@ static bool other_owns(const void *pointer, void *arg) {
     return false;
 }
 
-static const struct vmarena_heap_fallback fallback = {other_alloc, other_calloc,      other_realloc, other_free,
-                                                      other_usable_size, other_owns, (void *)(uintptr_t) "arg"};
+static const struct vmarena_heap_fallback fallback = {
+    other_alloc, other_calloc, other_realloc, other_free, other_usable_size, other_owns, (void *)(uintptr_t) "arg"};
 
 static struct vmarena_heap *heap_with_fallback(struct vmarena_heap_options options) {
     memset(&other, 0, sizeof other);
@@ -307,16 +307,16 @@ static void test_freed_objects_cost_no_map_entries(void **state) {
 
 static void use_up_map_entries(void *arg) {
     struct vmarena_heap *heap = NULL;
-    struct vmarena_heap_options options = {.guard_kind = VMARENA_GUARD_PROTECT,
-                                           .full = VMARENA_HEAP_UNGUARDED,
-                                           .fallback = &fallback};
+    struct vmarena_heap_options options = {
+        .guard_kind = VMARENA_GUARD_PROTECT, .full = VMARENA_HEAP_UNGUARDED, .fallback = &fallback};
     (void)arg;
     memset(&other, 0, sizeof other);
     CHECK(vmarena_heap_create(&heap, &options) == 0);
     /* Somebody else takes them all after the heap was made. */
     size_t count = 0;
     for (; count < 300000; count++)
-        if (mmap(NULL, page, count % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) break;
+        if (mmap(NULL, page, count % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+            break;
     CHECK(count < 300000);
     for (int i = 0; i < 5000; i++) {
         char *object = vmarena_heap_alloc(heap, 24, 0);

@@ -138,7 +138,8 @@ static void test_handing_over(void **state) {
 
 static void test_handing_over_random_reuse(void **state) {
     (void)state;
-    hand_over(new_heap(.quarantine_count = 100, .reuse = VMARENA_HEAP_RANDOM, .side = VMARENA_HEAP_ALTERNATE), operations() / 8);
+    hand_over(new_heap(.quarantine_count = 100, .reuse = VMARENA_HEAP_RANDOM, .side = VMARENA_HEAP_ALTERNATE),
+              operations() / 8);
 }
 
 static void test_checks_meanwhile(void **state) {
@@ -399,16 +400,11 @@ static void test_report_uses_the_heap(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_handing_over),
-        cmocka_unit_test(test_handing_over_random_reuse),
-        cmocka_unit_test(test_checks_meanwhile),
-        cmocka_unit_test(test_one_allocates_another_frees),
-        cmocka_unit_test(test_exactly_one_frees),
-        cmocka_unit_test(test_threads_are_told),
-        cmocka_unit_test(test_faults_meanwhile),
-        cmocka_unit_test(test_fork_in_the_middle),
-        cmocka_unit_test(test_report_forks),
-        cmocka_unit_test(test_report_uses_the_heap),
+        cmocka_unit_test(test_handing_over),      cmocka_unit_test(test_handing_over_random_reuse),
+        cmocka_unit_test(test_checks_meanwhile),  cmocka_unit_test(test_one_allocates_another_frees),
+        cmocka_unit_test(test_exactly_one_frees), cmocka_unit_test(test_threads_are_told),
+        cmocka_unit_test(test_faults_meanwhile),  cmocka_unit_test(test_fork_in_the_middle),
+        cmocka_unit_test(test_report_forks),      cmocka_unit_test(test_report_uses_the_heap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,9 +21,7 @@
 
 #define RANGES 64
 static struct vmarena_region regions[RANGES];
-static struct range {
-    uintptr_t start, end; /* 0, 0: none */
-} ranges[RANGES];
+static struct range { uintptr_t start, end; /* 0, 0: none */ } ranges[RANGES];
 
 static uint64_t random_state = 1;
 static uint64_t draw(void) {

@@ -109,8 +109,8 @@ static void *wait_with_scratch(void *arg) {
     struct vmarena_scratch scratch = vmarena_scratch_begin(NULL);
     struct vmarena_stats stats;
     vmarena_stats(scratch.arena, &stats);
-    bool works = scratch.arena != NULL && vmarena_alloc(scratch.arena, 1000, 1) != NULL &&
-                 stats.reserved == *(size_t *)arg;
+    bool works =
+        scratch.arena != NULL && vmarena_alloc(scratch.arena, 1000, 1) != NULL && stats.reserved == *(size_t *)arg;
     (void)pthread_barrier_wait(&all_there);
     if (works) works = vmarena_scratch_end(scratch) == 0;
     return works ? NULL : (void *)1;
@@ -204,12 +204,9 @@ static void test_fork(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limited_space), /* first: this thread's own arenas would count against the limit */
-        cmocka_unit_test(test_scopes_nest),
-        cmocka_unit_test(test_conflicts),
-        cmocka_unit_test(test_out_of_order),
-        cmocka_unit_test(test_freed_at_the_threads_end),
-        cmocka_unit_test(test_a_thousand_threads),
-        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_scopes_nest),        cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_out_of_order),       cmocka_unit_test(test_freed_at_the_threads_end),
+        cmocka_unit_test(test_a_thousand_threads), cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests_name("scratch", tests, NULL, NULL);
 }

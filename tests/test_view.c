@@ -421,7 +421,7 @@ static void test_regrown_by_a_repair_function(void **state) {
         assert_int_equal(call, error);                                                                                 \
         assert_string_equal(vmarena_explain(), sentence);                                                              \
         assert_ptr_equal(view_, (void *)1);                                                                            \
-        assert_maps(maps_);                                                                         \
+        assert_maps(maps_);                                                                                            \
     } while (0)
 
 static void test_files_that_have_no_view(void **state) {

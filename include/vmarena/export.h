@@ -4,7 +4,7 @@
 
 /* fault.h needs POSIX's sigjmp_buf and siginfo_t, which -std=c11 hides unless asked for before the first system header.
  * That is why the other headers include this one first; a program that includes <stdio.h> before them asks by itself. */
-#if defined(__STRICT_ANSI__) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE) && !defined(_POSIX_C_SOURCE) && \
+#if defined(__STRICT_ANSI__) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE) && !defined(_POSIX_C_SOURCE) &&     \
     !defined(_XOPEN_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif

@@ -62,7 +62,7 @@ enum vmarena_heap_full {
 /* ---- objects and stacks --------------------------------------------------------------------------------------------- */
 
 enum vmarena_heap_state {
-    VMARENA_HEAP_NONE,  /* no object: the heap's memory, but nothing was ever allocated there */
+    VMARENA_HEAP_NONE, /* no object: the heap's memory, but nothing was ever allocated there */
     VMARENA_HEAP_LIVE,
     VMARENA_HEAP_FREED, /* until its address is used again */
 };
@@ -70,15 +70,16 @@ enum vmarena_heap_state {
 /* What the heap knows about one object. Numbers that are 0 are not known, or did not happen yet. */
 struct vmarena_heap_object {
     void *start;
-    size_t size;                /* as asked for */
-    size_t align;               /* as asked for, or the heap's */
+    size_t size;  /* as asked for */
+    size_t align; /* as asked for, or the heap's */
     enum vmarena_heap_state state;
-    enum vmarena_heap_side side; /* END or START */
-    size_t slack_before;        /* bytes of pattern before it, in its pages */
-    size_t slack_after;         /* and after it; with side END: what its alignment costs in exactness */
+    enum vmarena_heap_side side;        /* END or START */
+    size_t slack_before;                /* bytes of pattern before it, in its pages */
+    size_t slack_after;                 /* and after it; with side END: what its alignment costs in exactness */
     uint32_t alloc_stack, free_stack;   /* for vmarena_heap_stack(); 0: none */
     uint32_t alloc_thread, free_thread; /* the system's thread ids (gettid(2)) */
-    uint64_t alloc_number, free_number; /* the how-manieth allocation of the heap it was; how many there were at its free */
+    uint64_t alloc_number;              /* the how-manieth allocation of the heap it was */
+    uint64_t free_number;               /* how many there were at its free */
 };
 
 /*
@@ -110,12 +111,12 @@ struct vmarena_heap_report {
     enum vmarena_heap_call call;
     void *pointer;                     /* what the caller gave; NULL in a check */
     struct vmarena_heap_object object; /* state NONE: there is none */
-    ptrdiff_t distance;                /* of pointer, or of the first bad byte, from the object's nearest edge (fault.h) */
-    unsigned char *bad;                /* SLACK_*: the first byte overwritten; readable during the call. NULL otherwise */
-    size_t bad_length;                 /* from the first to the last byte overwritten on that side */
-    unsigned char found, expected;     /* what *bad holds, and the pattern there */
-    size_t given;                      /* *_MISMATCH: what the caller stated */
-    uint32_t stack;                    /* of the call that found it, for vmarena_heap_stack(); 0: none */
+    ptrdiff_t distance;            /* of pointer, or of the first bad byte, from the object's nearest edge (fault.h) */
+    unsigned char *bad;            /* SLACK_*: the first byte overwritten; readable during the call. NULL otherwise */
+    size_t bad_length;             /* from the first to the last byte overwritten on that side */
+    unsigned char found, expected; /* what *bad holds, and the pattern there */
+    size_t given;                  /* *_MISMATCH: what the caller stated */
+    uint32_t stack;                /* of the call that found it, for vmarena_heap_stack(); 0: none */
     uint32_t thread;
 };
 
@@ -133,7 +134,7 @@ typedef void vmarena_heap_report_fn(const struct vmarena_heap_report *report, vo
  * a pointer is one of its own, and one that is not becomes VMARENA_HEAP_INVALID_FREE.
  */
 struct vmarena_heap_fallback {
-    void *(*alloc)(size_t size, size_t align, void *arg); /* contents unspecified */
+    void *(*alloc)(size_t size, size_t align, void *arg);  /* contents unspecified */
     void *(*calloc)(size_t size, size_t align, void *arg); /* contents zero */
     void *(*realloc)(void *pointer, size_t size, void *arg);
     void (*free)(void *pointer, void *arg);
@@ -161,48 +162,48 @@ struct vmarena_heap_options {
     enum vmarena_guard_kind guard_kind; /* as in arena.h; VMARENA_GUARD_MARKER fails where it is refused */
     enum vmarena_heap_side side;
     enum vmarena_heap_reuse reuse;
-    size_t quarantine_bytes;            /* most bytes of pages of freed objects kept; 0: a quarter of reserve */
-    size_t quarantine_count;            /* most freed objects kept; 0: VMARENA_HEAP_QUARANTINE_COUNT. A request that
+    size_t quarantine_bytes;     /* most bytes of pages of freed objects kept; 0: a quarter of reserve */
+    size_t quarantine_count;     /* most freed objects kept; 0: VMARENA_HEAP_QUARANTINE_COUNT. A request that
                                            finds no other room is served from the quarantine */
-    size_t check_interval;              /* check the slack of every live object each so many allocs and frees; 0: never */
-    size_t sample;                      /* guard 1 request in so many, on average; 0 or 1: all. Needs a fallback */
-    size_t guard_min, guard_max;        /* sizes to guard, both inclusive; 0, 0: all. Needs a fallback */
-    size_t memory_cap;                  /* most bytes of pages of live guarded objects; 0: none */
+    size_t check_interval;       /* check the slack of every live object each so many allocs and frees; 0: never */
+    size_t sample;               /* guard 1 request in so many, on average; 0 or 1: all. Needs a fallback */
+    size_t guard_min, guard_max; /* sizes to guard, both inclusive; 0, 0: all. Needs a fallback */
+    size_t memory_cap;           /* most bytes of pages of live guarded objects; 0: none */
     enum vmarena_heap_full full;
     unsigned flags;
-    unsigned stack_depth;               /* frames kept of a stack; 0: VMARENA_HEAP_STACK_DEPTH, at most _MAX */
-    vmarena_heap_capture_fn *capture;   /* NULL: vmarena_heap_capture_frames() */
+    unsigned stack_depth;             /* frames kept of a stack; 0: VMARENA_HEAP_STACK_DEPTH, at most _MAX */
+    vmarena_heap_capture_fn *capture; /* NULL: vmarena_heap_capture_frames() */
     void *capture_arg;
-    vmarena_heap_report_fn *report;     /* NULL: errors are only returned and counted */
+    vmarena_heap_report_fn *report; /* NULL: errors are only returned and counted */
     void *report_arg;
     const struct vmarena_heap_fallback *fallback; /* copied; NULL: none */
 };
 
 struct vmarena_heap_stats {
-    size_t live, live_peak;          /* guarded objects */
-    size_t live_bytes;               /* of them, as asked for */
-    size_t page_bytes, page_peak;    /* the pages that hold them */
-    size_t quarantined;              /* freed objects kept from reuse */
-    size_t quarantined_bytes;        /* the pages they had; address space only */
-    uint64_t shortened;              /* of these, given up before a cap demanded it, because there was no room else */
-    uint64_t allocs, frees;          /* of guarded objects so far; a realloc that moves is one of each */
-    uint64_t unguarded;              /* requests passed to the fallback that should have been guarded: cap or refusal */
-    uint64_t unsampled;              /* requests passed to the fallback by sample, guard_min and guard_max */
-    uint64_t failed;                 /* requests answered with NULL */
-    uint64_t errors;                 /* of enum vmarena_heap_error found so far (NEAR_LIMIT apart) */
-    uint64_t checks;                 /* of the whole heap */
-    size_t reserved;                 /* bytes of address space in the main reservation */
-    size_t committed;                /* of them made usable so far: objects, guards, free slots */
-    size_t record_bytes;             /* memory of the heap's own records, stacks apart */
-    size_t stacks, stack_bytes;      /* different stacks kept, and their memory */
-    size_t guard;                    /* bytes of each guard */
+    size_t live, live_peak;       /* guarded objects */
+    size_t live_bytes;            /* of them, as asked for */
+    size_t page_bytes, page_peak; /* the pages that hold them */
+    size_t quarantined;           /* freed objects kept from reuse */
+    size_t quarantined_bytes;     /* the pages they had; address space only */
+    uint64_t shortened;           /* of these, given up before a cap demanded it, because there was no room else */
+    uint64_t allocs, frees;       /* of guarded objects so far; a realloc that moves is one of each */
+    uint64_t unguarded;           /* requests passed to the fallback that should have been guarded: cap or refusal */
+    uint64_t unsampled;           /* requests passed to the fallback by sample, guard_min and guard_max */
+    uint64_t failed;              /* requests answered with NULL */
+    uint64_t errors;              /* of enum vmarena_heap_error found so far (NEAR_LIMIT apart) */
+    uint64_t checks;              /* of the whole heap */
+    size_t reserved;              /* bytes of address space in the main reservation */
+    size_t committed;             /* of them made usable so far: objects, guards, free slots */
+    size_t record_bytes;          /* memory of the heap's own records, stacks apart */
+    size_t stacks, stack_bytes;   /* different stacks kept, and their memory */
+    size_t guard;                 /* bytes of each guard */
     enum vmarena_guard_kind guard_kind; /* obtained */
-    size_t guard_limit;              /* live objects possible with guards by mprotect, an eighth of the map entries being
+    size_t guard_limit;     /* live objects possible with guards by mprotect, an eighth of the map entries being
                                         left to the program; 0 with markers: no limit */
-    size_t map_entry_limit;          /* vm.max_map_count as read for this; 0: not needed or not known */
-    bool unlocked;                   /* the program locked its memory (mlockall(2)), and the heap had to unlock its own:
+    size_t map_entry_limit; /* vm.max_map_count as read for this; 0: not needed or not known */
+    bool unlocked;          /* the program locked its memory (mlockall(2)), and the heap had to unlock its own:
                                         a locked page takes no marker */
-    bool forked;                     /* this is the child of a fork */
+    bool forked;            /* this is the child of a fork */
 };
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */
@@ -278,7 +279,8 @@ VMARENA_API int vmarena_heap_find(const struct vmarena_heap *heap, const void *a
  * meanwhile, and function may, too: what comes and goes may be missed.
  */
 typedef bool vmarena_heap_visit_fn(const struct vmarena_heap_object *object, void *arg);
-VMARENA_API int vmarena_heap_for_each(struct vmarena_heap *heap, bool freed, vmarena_heap_visit_fn *function, void *arg);
+VMARENA_API int vmarena_heap_for_each(struct vmarena_heap *heap, bool freed, vmarena_heap_visit_fn *function,
+                                      void *arg);
 
 /* ---- checks -------------------------------------------------------------------------------------------------------------- */
 

@@ -74,11 +74,13 @@ struct vmarena_expected {
 /* The statement must fault, anywhere and in any way. It may contain commas. A read needs a volatile object: compilers
  * leave out one whose value nobody uses. */
 #define VMARENA_EXPECT_FAULT(...)                                                                                      \
-    VMARENA_EXPECT_BEGIN_(vmarena_expected_any_()) { __VA_ARGS__; } VMARENA_EXPECT_END_(true, #__VA_ARGS__)
+    VMARENA_EXPECT_BEGIN_(vmarena_expected_any_()) { __VA_ARGS__; }                                                    \
+    VMARENA_EXPECT_END_(true, #__VA_ARGS__)
 
 /* The statement must not fault. It may contain commas. */
 #define VMARENA_EXPECT_NO_FAULT(...)                                                                                   \
-    VMARENA_EXPECT_BEGIN_(vmarena_expected_any_()) { __VA_ARGS__; } VMARENA_EXPECT_END_(false, #__VA_ARGS__)
+    VMARENA_EXPECT_BEGIN_(vmarena_expected_any_()) { __VA_ARGS__; }                                                    \
+    VMARENA_EXPECT_END_(false, #__VA_ARGS__)
 
 /*
  * The statement must fault in the way that the members of struct vmarena_expected tell: .kind = ..., .distance = ...
@@ -86,7 +88,8 @@ struct vmarena_expected {
  * above. A comma in the statement needs parentheses around it.
  */
 #define VMARENA_EXPECT_FAULT_LIKE(statement, ...)                                                                      \
-    VMARENA_EXPECT_BEGIN_({__VA_ARGS__}) { statement; } VMARENA_EXPECT_END_(true, #statement)
+    VMARENA_EXPECT_BEGIN_({__VA_ARGS__}) { statement; }                                                                \
+    VMARENA_EXPECT_END_(true, #statement)
 
 /* ---- fenced copies ----------------------------------------------------------------------------------------------- */
 
@@ -128,15 +131,16 @@ struct vmarena_expectation_ {
         const struct vmarena_expected vmarena_expected_ = __VA_ARGS__;                                                 \
         struct vmarena_expectation_ vmarena_expectation_;                                                              \
         vmarena_expectation_begin_(&vmarena_expectation_);                                                             \
-        VMARENA_TRY_ANY(&vmarena_expectation_.scope)
+    VMARENA_TRY_ANY(&vmarena_expectation_.scope)
 
 #define VMARENA_EXPECT_END_(faults, text)                                                                              \
-        VMARENA_CATCH(vmarena_caught_) vmarena_expectation_.fault = *vmarena_caught_;                                  \
-        if (!vmarena_expectation_holds_(&vmarena_expectation_, (faults) ? &vmarena_expected_ : NULL, text, __FILE__,   \
-                                        __LINE__)) {                                                                   \
-            VMARENA_TEST_FAIL(vmarena_expectation_.message);                                                           \
-        }                                                                                                              \
-    } while (0)
+    VMARENA_CATCH(vmarena_caught_) vmarena_expectation_.fault = *vmarena_caught_;                                      \
+    if (!vmarena_expectation_holds_(&vmarena_expectation_, (faults) ? &vmarena_expected_ : NULL, text, __FILE__,       \
+                                    __LINE__)) {                                                                       \
+        VMARENA_TEST_FAIL(vmarena_expectation_.message);                                                               \
+    }                                                                                                                  \
+    }                                                                                                                  \
+    while (0)
 
 static inline struct vmarena_expected vmarena_expected_any_(void) {
     static struct vmarena_expected any; /* zero in both languages, without a word that only one of them knows */

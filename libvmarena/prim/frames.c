@@ -90,7 +90,8 @@ static bool on_stack(uintptr_t frame) {
 __attribute__((no_sanitize("address", "thread")))
 #endif
 #endif
-size_t vmarena_prim_frames(const void *start, void **frames, size_t depth) {
+size_t
+vmarena_prim_frames(const void *start, void **frames, size_t depth) {
     uintptr_t frame = (uintptr_t)start;
     size_t count = 0;
     if (depth == 0 || !on_stack(frame)) return 0;
