@@ -208,9 +208,9 @@ static void in_strlen(void) {
     drop(object);
 }
 static void in_wcscpy(void) {
+    const wchar_t *letters = extra ? L"sixteen letters." : L"fifteen letters";
     wchar_t *object = (wchar_t *)(void *)make(64);
-    wcscpy(pass(object),
-           (const wchar_t *)pass((void *)(size_t)(extra ? L"sixteen letters." : L"fifteen letters"))); /* at: wcscpy */
+    wcscpy(pass(object), letters); /* at: wcscpy */
     drop(object);
 }
 static void in_wmemset(void) {

@@ -280,8 +280,9 @@ static bool set_environment(const struct vmarena_run *run) {
     return set;
 }
 
-static void become_program(struct vmarena_run *run, int failure) {
+static void become_program(struct vmarena_run *run, int failure, const sigset_t *mask) {
     restore_signals();
+    (void)sigprocmask(SIG_SETMASK, mask, NULL);
     if (run->options.follow == 0) run->options.root = (size_t)getpid();
     errno = ENOMEM;
     if (set_environment(run)) (void)execv(run->path, run->arguments);
@@ -290,14 +291,18 @@ static void become_program(struct vmarena_run *run, int failure) {
     _exit(127);
 }
 
-/* 0, or the errno with which the program could not be started. */
+/* 0, or the errno with which the program could not be started. A signal that comes meanwhile waits for its receiver. */
 static int start_program(struct vmarena_run *run, pid_t *child) {
+    sigset_t all, mask;
     int ends[2], error = 0;
     if (pipe2(ends, O_CLOEXEC) != 0) return errno;
+    sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, &mask);
     *child = fork();
-    if (*child == 0) become_program(run, ends[1]);
+    if (*child == 0) become_program(run, ends[1], &mask);
     if (*child < 0) error = errno;
     running = *child;
+    (void)sigprocmask(SIG_SETMASK, &mask, NULL);
     close(ends[1]);
     if (*child > 0)
         while (read(ends[0], &error, sizeof error) < 0 && errno == EINTR) {}
