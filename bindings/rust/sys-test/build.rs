@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Generates a C and a Rust file that compare sizes, offsets, signs, constants and function addresses.
 
 fn main() {

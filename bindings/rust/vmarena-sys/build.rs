@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 //! Links the installed libvmarena where pkg-config finds one that is new enough; builds the C sources in otherwise.
 
 use std::env;
