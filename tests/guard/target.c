@@ -62,6 +62,12 @@ static int count(char **arguments) {
     return 0;
 }
 
+/* As count, in a process that locks its memory first. */
+static int locked(char **arguments) {
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) return 4;
+    return count(arguments);
+}
+
 static int die(char **arguments) {
     (void)signal(SIGTERM, SIG_DFL);
     raise(atoi(arguments[0]));
@@ -178,11 +184,21 @@ static const struct {
     const char *name;
     int (*run)(char **arguments);
 } programs[] = {
-    {"exit_code", exit_code},     {"echo", echo},           {"two_errors", two_errors},
-    {"repeated", repeated},       {"count", count},         {"die", die},
-    {"wait_signal", wait_signal}, {"inside", inside},       {"own_handler", own_handler},
-    {"block_all", block_all},     {"forked", forked},       {"vforked", vforked},
-    {"run_child", run_child},     {"exec_self", exec_self},
+    {"exit_code", exit_code},
+    {"echo", echo},
+    {"two_errors", two_errors},
+    {"repeated", repeated},
+    {"count", count},
+    {"locked", locked},
+    {"die", die},
+    {"wait_signal", wait_signal},
+    {"inside", inside},
+    {"own_handler", own_handler},
+    {"block_all", block_all},
+    {"forked", forked},
+    {"vforked", vforked},
+    {"run_child", run_child},
+    {"exec_self", exec_self},
 };
 
 int main(int argument_count, char **arguments) {
