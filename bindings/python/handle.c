@@ -12,7 +12,7 @@ struct vmarena_py_handle *vmarena_py_open_handles;
 static PyObject *handle_type, *memory_type, *error_type;
 static const char *const kind_names[] = {"arena", "heap", "view", "set of counters"};
 
-/* ---- arguments ----------------------------------------------------------------------------------------------------- */
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
 
 int vmarena_py_size(PyObject *value, const char *name, size_t most, size_t *out) {
     PyObject *number = PyNumber_Index(value);
@@ -113,7 +113,7 @@ PyObject *vmarena_py_error(int code) {
 
 PyObject *vmarena_py_done(int code) { return code < 0 ? vmarena_py_error(code) : Py_NewRef(Py_None); }
 
-/* ---- protection ---------------------------------------------------------------------------------------------------- */
+/* ---- protection -------------------------------------------------------------------------------------------------- */
 
 /* What every byte from start to end allows. */
 static unsigned prot_between(const Handle *handle, uintptr_t start, uintptr_t end) {
@@ -200,7 +200,7 @@ PyObject *vmarena_py_protect_range(Handle *arena, uintptr_t start, size_t length
     return vmarena_py_done(error);
 }
 
-/* ---- Memory -------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
 
 static void unlink_memory(Memory *memory) {
     if (memory->newer != NULL) memory->newer->older = memory->older;
@@ -356,7 +356,7 @@ static PyType_Slot memory_slots[] = {
 static PyType_Spec memory_spec = {"vmarena.Memory", sizeof(Memory), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, memory_slots};
 
-/* ---- Handle -------------------------------------------------------------------------------------------------------- */
+/* ---- Handle ------------------------------------------------------------------------------------------------------ */
 
 static void destroy_object(enum vmarena_py_kind kind, void *object) {
     if (kind == VMARENA_PY_ARENA) vmarena_destroy(object);
@@ -449,7 +449,7 @@ static PyType_Slot handle_slots[] = {
 static PyType_Spec handle_spec = {"vmarena._vmarena.Handle", sizeof(Handle), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, handle_slots};
 
-/* ---- arenas -------------------------------------------------------------------------------------------------------- */
+/* ---- arenas ------------------------------------------------------------------------------------------------------ */
 
 PyObject *vmarena_py_create(const struct vmarena_options *options) {
     struct vmarena *arena;
@@ -577,7 +577,7 @@ PyObject *vmarena_py_check(Handle *arena) {
     return may_check(arena) ? vmarena_py_done(vmarena_check(arena->object)) : NULL;
 }
 
-/* ---- heaps --------------------------------------------------------------------------------------------------------- */
+/* ---- heaps ------------------------------------------------------------------------------------------------------- */
 
 PyObject *vmarena_py_heap_create(const struct vmarena_heap_options *options) {
     struct vmarena_heap *heap;
@@ -609,7 +609,7 @@ PyObject *vmarena_py_heap_free(Handle *heap, Memory *memory) {
     return vmarena_py_done(error);
 }
 
-/* ---- views --------------------------------------------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------------------------------------------------- */
 
 static PyObject *wrap_view(struct vmarena_view *view, const struct vmarena_view_options *options) {
     unsigned prot = options->mode == VMARENA_VIEW_READ ? VMARENA_READ : VMARENA_READ | VMARENA_WRITE;
@@ -637,7 +637,7 @@ PyObject *vmarena_py_view_move(Handle *view, uint64_t offset, size_t length) {
     return vmarena_py_view_data(view);
 }
 
-/* ---- the module ---------------------------------------------------------------------------------------------------- */
+/* ---- the module -------------------------------------------------------------------------------------------------- */
 
 int vmarena_py_init(PyObject *module) {
     handle_type = PyType_FromSpec(&handle_spec);

@@ -123,7 +123,7 @@ PyObject *vmarena_py_outcome(size_t done, const struct vmarena_fault *fault);
 int vmarena_py_prepare(void);
 /*
  * From now on a fault in memory of any handle, open or to come, that no guarded operation waits for, writes to fd: its
- * record, and the process ends (a child that was made for a call); or, in words, a line, and the fault takes its course.
+ * record, and the process ends (a child that was made for a call); or, in words, a line, and it takes its course.
  */
 PyObject *vmarena_py_report_faults(int fd, bool in_words);
 int vmarena_py_watch(struct vmarena_py_handle *handle); /* for a new handle: a negative errno */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- faults as Python objects ---------------------------------------------------------------------------------------- */
+/* ---- faults as Python objects ------------------------------------------------------------------------------------ */
 
 /* "function+0x12 in library.so"; left alone where the dynamic linker knows nothing of it. */
 static void name_place(const void *pc, char *text, size_t size) {
@@ -46,7 +46,7 @@ int vmarena_py_prepare(void) {
     return -1;
 }
 
-/* ---- faults nobody waits for ----------------------------------------------------------------------------------------- */
+/* ---- faults nobody waits for ------------------------------------------------------------------------------------- */
 
 static int report_fd = -1;
 static bool report_in_words;
@@ -95,7 +95,7 @@ PyObject *vmarena_py_report_faults(int fd, bool in_words) {
     Py_RETURN_NONE;
 }
 
-/* ---- demand paging --------------------------------------------------------------------------------------------------- */
+/* ---- demand paging ----------------------------------------------------------------------------------------------- */
 
 /* In the signal handler. In a guard this fails, and the fault goes on. */
 static bool open_page(const struct vmarena_fault *fault, void *arg) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The C side of the Python package, vmarena._vmarena: the types of handle.h, and functions on them. A negative errno
- * becomes vmarena.Error, a fault a tuple of which the package makes vmarena.Fault. Python code never runs inside a fault
- * scope: whole operations are guarded in C, and raise afterwards.
+ * becomes vmarena.Error, a fault a tuple of which the package makes vmarena.Fault. Python code never runs inside a
+ * fault scope: whole operations are guarded in C, and raise afterwards.
  */
 %module vmarena
 
@@ -26,12 +26,18 @@
     $1 = number;
 }
 %typemap(out) size_t { $result = PyLong_FromSize_t($1); }
-%typemap(in) struct vmarena_py_handle *arena { if (($1 = vmarena_py_handle($input, VMARENA_PY_ARENA)) == NULL) SWIG_fail; }
-%typemap(in) struct vmarena_py_handle *heap { if (($1 = vmarena_py_handle($input, VMARENA_PY_HEAP)) == NULL) SWIG_fail; }
+%typemap(in) struct vmarena_py_handle *arena {
+    if (($1 = vmarena_py_handle($input, VMARENA_PY_ARENA)) == NULL) SWIG_fail;
+}
+%typemap(in) struct vmarena_py_handle *heap {
+    if (($1 = vmarena_py_handle($input, VMARENA_PY_HEAP)) == NULL) SWIG_fail;
+}
 %typemap(in) struct vmarena_py_handle *counters {
     if (($1 = vmarena_py_handle($input, VMARENA_PY_COUNTERS)) == NULL) SWIG_fail;
 }
-%typemap(in) struct vmarena_py_handle *view { if (($1 = vmarena_py_handle($input, VMARENA_PY_VIEW)) == NULL) SWIG_fail; }
+%typemap(in) struct vmarena_py_handle *view {
+    if (($1 = vmarena_py_handle($input, VMARENA_PY_VIEW)) == NULL) SWIG_fail;
+}
 %typemap(in) struct vmarena_py_memory * { if (($1 = vmarena_py_memory($input)) == NULL) SWIG_fail; }
 %typemap(in) const char *name {
     Py_ssize_t size;
@@ -62,7 +68,8 @@ PyObject *caps(void) {
     struct vmarena_caps c;
     int error = vmarena_caps(&c);
     if (error != 0) return vmarena_py_error(error);
-    return Py_BuildValue("{s:n,s:n,s:K,s:n,s:n,s:n,s:n,s:i,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}",
+    return Py_BuildValue("{s:n,s:n,s:K,s:n,s:n,s:n,s:n,s:i,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,"
+                         "s:N,s:N}",
         "page_size", (Py_ssize_t)c.page_size, "huge_page_size", (Py_ssize_t)c.huge_page_size,
         "thp_sizes", (unsigned long long)c.thp_sizes, "hugetlb_2m_free", (Py_ssize_t)c.hugetlb_2m_free,
         "hugetlb_1g_free", (Py_ssize_t)c.hugetlb_1g_free, "map_entry_limit", (Py_ssize_t)c.map_entry_limit,

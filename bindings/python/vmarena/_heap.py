@@ -64,8 +64,8 @@ class HeapStats:
 class Heap(Owner):
     """Objects, each on pages of its own against a guard. A context manager, or call close().
 
-    An object lives until free(), or until the last reference to its Memory and the last buffer of it are gone. From then
-    on every access to it faults, as "use after free", until its address is used again.
+    An object lives until free(), or until the last reference to its Memory and the last buffer of it are gone. From
+    then on every access to it faults, as "use after free", until its address is used again.
     """
 
     __module__ = "vmarena"
@@ -104,7 +104,7 @@ class Heap(Owner):
         _c.heap_resize(self._handle, memory, size)
 
     def free(self, memory: Memory) -> None:
-        """Frees memory. BufferError while a buffer of it is out. Error (EILSEQ): freed, but bytes around it were written."""
+        """Frees memory. BufferError while a buffer of it is out. EILSEQ: freed, but something had written around it."""
         _c.heap_free(self._handle, memory)
 
     def check(self) -> None:
