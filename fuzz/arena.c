@@ -59,6 +59,9 @@ static size_t take_align(void) {
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
 
+#define ALL_FLAGS                                                                                                      \
+    (VMARENA_LOCK | VMARENA_DONT_DUMP | VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK | VMARENA_PREFAULT |                  \
+     VMARENA_ALLOW_EXEC)
 #define OBJECTS 128
 #define MARKS 8
 #define GHOSTS 8
@@ -543,7 +546,8 @@ static struct vmarena_options take_options(void) {
         options.huge = (enum vmarena_huge)(take() % 8);
         options.guard_kind = (enum vmarena_guard_kind)(take() % 4);
         options.commit_policy = (enum vmarena_commit_policy)(take() % 4);
-        options.flags = take() % 128;
+        options.flags = take();
+        options.flags = (options.flags & ALL_FLAGS) | (options.flags >= 240 ? 1u << 31 : 0);
     } else {
         options.guard_kind = (enum vmarena_guard_kind)(kinds >> 2 & 1 ? VMARENA_GUARD_PROTECT : VMARENA_GUARD_AUTO);
         options.commit_policy = (enum vmarena_commit_policy)((kinds >> 3) % 3);
@@ -557,7 +561,8 @@ static bool are_good(const struct vmarena_options *options) {
     bool forks = (options->flags & VMARENA_DONT_FORK) && (options->flags & VMARENA_WIPE_ON_FORK);
     bool huge = options->fence != VMARENA_FENCE_OFF && options->huge > VMARENA_HUGE_NEVER;
     return (unsigned)options->huge <= VMARENA_HUGE_1G && (unsigned)options->guard_kind <= VMARENA_GUARD_PROTECT &&
-           (unsigned)options->commit_policy <= VMARENA_COMMIT_PROTECT && !(options->flags & ~63u) && !forks && !huge;
+           (unsigned)options->commit_policy <= VMARENA_COMMIT_PROTECT && !(options->flags & ~ALL_FLAGS) && !forks &&
+           !huge;
 }
 
 static bool make(void) {

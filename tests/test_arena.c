@@ -368,6 +368,13 @@ static void test_fresh_pages_are_not_written(void **state) {
     size_t resident = stats_of(arena).resident;
     assert_true(resident == 0 || resident == page); /* 0: the system does not tell */
     assert_int_equal(vmarena_rewind(arena, start), 0);
+    assert_non_null(vmarena_alloc_zeroed(arena, 150 * page, 1)); /* dirty up to here, touched in the first page */
+    assert_int_equal(vmarena_reset(arena, 0), 0);
+    dirty(arena, 2 * page);
+    assert_int_equal(vmarena_rewind(arena, start), 0);
+    assert_non_null(vmarena_alloc_zeroed(arena, 200 * page, 1)); /* the two used pages are cleared, the others not */
+    resident = stats_of(arena).resident;
+    assert_true(resident == 0 || resident == 2 * page);
     vmarena_destroy(arena);
 }
 

@@ -93,7 +93,7 @@ static void test_options_out_of_range(void **state) {
     assert_no_arena((struct vmarena_options){.fence = (enum vmarena_fence) - 1}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.guard_kind = (enum vmarena_guard_kind)3}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.commit_policy = (enum vmarena_commit_policy)3}, -EINVAL, "no such value");
-    assert_no_arena((struct vmarena_options){.flags = 64}, -EINVAL, "unknown bits 0x40 in flags");
+    assert_no_arena((struct vmarena_options){.flags = 1u << 31}, -EINVAL, "unknown bits 0x80000000 in flags");
     assert_no_arena((struct vmarena_options){.flags = VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK}, -EINVAL, "exclude");
     assert_no_arena((struct vmarena_options){.fence = VMARENA_FENCE_END, .huge = VMARENA_HUGE_TRANSPARENT}, -EINVAL,
                     "cannot have huge pages");
@@ -156,6 +156,24 @@ static void test_commit_by_steps(void **state) {
     for (char *object; (object = vmarena_alloc(arena, page, 1)) != NULL;) poke(object, 1);
     assert_int_equal(stats_of(arena).committed, 64 * page); /* the last step is cut at the reservation's end */
     assert_maps(maps + 2); /* one while all of it was inaccessible; guard, memory, guard now */
+    vmarena_destroy(arena);
+}
+
+/* A range that is not committed yet is, so that a later commit does not undo its protection. */
+static void test_ranges_ahead_of_commit(void **state) {
+    (void)state;
+    assert_int_equal(vmarena_fault_reassert(), 0);
+    size_t page = vmarena_page_size();
+    struct vmarena_fault fault;
+    struct vmarena *arena = make((struct vmarena_options){
+        .reserve = 64 * page, .commit = 4 * page, .commit_policy = VMARENA_COMMIT_PROTECT});
+    char *base = vmarena_alloc(arena, page, page);
+    assert_int_equal(vmarena_protect_range(arena, base + 9 * page, page, VMARENA_READ), 0);
+    assert_int_equal(stats_of(arena).committed, 12 * page);
+    assert_non_null(vmarena_alloc(arena, 40 * page, 1));
+    assert_int_equal(vmarena_try(peek_body, base + 9 * page, &fault), 0);
+    assert_int_equal(vmarena_try(poke_body, base + 9 * page, &fault), 1);
+    assert_int_equal(vmarena_try(poke_body, base + 10 * page, &fault), 0);
     vmarena_destroy(arena);
 }
 
@@ -608,6 +626,7 @@ int main(void) {
         cmocka_unit_test(test_sizes_out_of_range),
         cmocka_unit_test(test_smallest),
         cmocka_unit_test(test_commit_by_steps),
+        cmocka_unit_test(test_ranges_ahead_of_commit),
         cmocka_unit_test(test_policy_without_limits),
         cmocka_unit_test(test_data_limit),
         cmocka_unit_test(test_space_limit),

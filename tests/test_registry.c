@@ -202,6 +202,10 @@ static void out_of_memory(void *unused) {
     }
     CHECK(error == -ENOMEM && added > 1000);
     CHECK(vmarena_registry_next((added << 32) + page, -1) == &regions[0]);
+    /* Half of this one lies where there is a node already: it is not entered by half. */
+    uintptr_t half = ((added - 1) << 32) + (page << 9);
+    CHECK(vmarena_registry_add(half - page, half + page, &regions[1]) == -ENOMEM);
+    CHECK(vmarena_registry_find(half - page) == NULL && vmarena_registry_find(half) == NULL);
     struct vmarena *arena = NULL;
     CHECK(vmarena_create(&arena, &(struct vmarena_options){.reserve = 1 << 20}) == -ENOMEM);
     vmarena_registry_remove(((added - 1) << 32) + page, ((added - 1) << 32) + 3 * page);
