@@ -222,7 +222,7 @@ static void test_memory_cap_unguarded(void **state) {
 static void test_reservation_is_full(void **state) {
     struct vmarena_heap *heap = new_heap(.reserve = 1, .flags = VMARENA_HEAP_NO_QUARANTINE);
     size_t reserved = stats_of(heap).reserved, count = 0;
-    static char *objects[256];
+    static char *objects[257];
     (void)state;
     assert_int_equal(reserved, 512 * page);
     while ((objects[count] = vmarena_heap_alloc(heap, 24, 0)) != NULL) count++;
