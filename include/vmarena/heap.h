@@ -16,7 +16,7 @@
  *
  * Common to all functions here:
  * - Any thread may call any of them on the same heap at the same time, but for vmarena_heap_destroy(). An object may be
- *   freed by another thread than allocated it. No lock is shared by two allocations in the usual course.
+ *   freed by another thread than allocated it. Threads work with parts of the heap of their own and rarely meet.
  * - None is a cancellation point; none but those that say so is safe in a signal handler.
  * - None calls malloc: a heap can serve as malloc. None changes errno.
  * - A heap goes on working in the child of fork(2), whatever other threads did at that moment.
@@ -49,7 +49,7 @@ enum vmarena_heap_side {
 
 /* In which order quarantined objects' addresses are used again. */
 enum vmarena_heap_reuse {
-    VMARENA_HEAP_FIFO,   /* the longest freed first */
+    VMARENA_HEAP_FIFO,   /* the longest freed first, of those that threads of the same part of the heap freed */
     VMARENA_HEAP_RANDOM, /* any of them: a use after free hits a reused object less predictably, but may hit it sooner */
 };
 
