@@ -533,13 +533,6 @@ PyObject *vmarena_py_mark(Handle *arena) {
     return capsule;
 }
 
-/* The library looks at the slack of what it takes back, with plain reads. */
-static bool may_check(const Handle *arena) {
-    if (!arena->fenced || all_allow(arena, VMARENA_READ)) return true;
-    (void)refuse("a range of the arena is not readable, so that its slack cannot be checked");
-    return false;
-}
-
 /* Where the arena went back: ranges protected apart go with the objects that they belonged to. */
 static void forget_ranges(Handle *arena) {
     uintptr_t cursor = vmarena_mark(arena->object).cursor;
@@ -564,18 +557,16 @@ PyObject *vmarena_py_rewind(Handle *arena, PyObject *object) {
     }
     const struct mark *mark = PyCapsule_GetPointer(object, mark_name);
     bool ours = mark->mark.arena == vmarena_mark(arena->object).arena;
-    if (ours && (!may_check(arena) || !vmarena_py_may_take(arena, mark->serial, "rewind"))) return NULL;
+    if (ours && !vmarena_py_may_take(arena, mark->serial, "rewind")) return NULL;
     return taken(arena, ours ? mark->serial : UINT64_MAX, vmarena_rewind(arena->object, mark->mark));
 }
 
 PyObject *vmarena_py_reset(Handle *arena, size_t keep) {
-    if (!may_check(arena) || !vmarena_py_may_take(arena, 0, "reset")) return NULL;
+    if (!vmarena_py_may_take(arena, 0, "reset")) return NULL;
     return taken(arena, 0, vmarena_reset(arena->object, keep));
 }
 
-PyObject *vmarena_py_check(Handle *arena) {
-    return may_check(arena) ? vmarena_py_done(vmarena_check(arena->object)) : NULL;
-}
+PyObject *vmarena_py_check(Handle *arena) { return vmarena_py_done(vmarena_check(arena->object)); }
 
 /* ---- heaps ------------------------------------------------------------------------------------------------------- */
 

@@ -282,15 +282,18 @@ def test_ranges_of_a_fenced_arena_go_with_their_objects(guard_kind):
     if guard_kind == "marker" and not vmarena.caps().guard_markers:
         pytest.skip("no guard markers here")
     with Arena(64 * PAGE, fence="end", guard_kind=guard_kind) as arena:
-        mark = arena.mark()
-        memory = arena.alloc(PAGE, 1)
-        arena.protect_range(memory, PAGE, Prot.NONE)
-        for deed in (arena.check, memory.check, arena.reset, lambda: arena.rewind(mark)):
-            assert code_of(deed) == errno.EACCES
-        arena.protect_range(memory, PAGE, Prot.READ)
-        arena.rewind(mark)
-        again = arena.alloc(PAGE, 1)
-        memoryview(again)[:] = b"x" * PAGE
+        for take_back in (lambda mark: arena.reset(), arena.rewind):
+            mark = arena.mark()
+            memory = arena.alloc(10, 1)
+            page = memory.address // PAGE * PAGE
+            assert not memoryview(memory).readonly
+            arena.protect_range(page, PAGE, Prot.NONE)
+            with pytest.raises(BufferError, match="not readable"):
+                memoryview(memory)
+            for look in (arena.check, memory.check):
+                assert code_of(look) == errno.EACCES
+            take_back(mark)
+            assert memory.released
 
 
 def test_open_on_fault():
