@@ -11,6 +11,7 @@
 #include "vmarena/heap.h"
 #include "vmarena/inspect.h"
 #include "vmarena/page.h"
+#include "vmarena/snapshot.h"
 #include "vmarena/version.h"
 #include "vmarena/view.h"
 

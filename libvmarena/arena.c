@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "backing.h"
 #include "error.h"
 #include "fault.h"
 #include "fence.h"
 #include "pool.h"
 #include "prim.h"
+#include "snapshot.h"
 
 #define DEFAULT_RESERVE ((uint64_t)64 << 30)
 #define LEAST_RESERVE ((size_t)64 << 20)
@@ -17,7 +19,7 @@
 #define LARGEST_ALIGN ((size_t)1 << (sizeof(size_t) * 8 - 2))
 #define ALL_FLAGS                                                                                                      \
     (VMARENA_LOCK | VMARENA_DONT_DUMP | VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK | VMARENA_PREFAULT |                  \
-     VMARENA_ALLOW_EXEC)
+     VMARENA_ALLOW_EXEC | VMARENA_MEMFD)
 #define ALL_PROTS (VMARENA_READ | VMARENA_WRITE | VMARENA_EXEC)
 
 static struct vmarena_pool arenas = VMARENA_POOL(struct vmarena_arena);
@@ -51,6 +53,7 @@ static int check_writable(const struct vmarena_arena *arena) {
 static int populate(struct vmarena_arena *arena, char *start, size_t size) {
     int error = check_writable(arena);
     if (error != 0) return error;
+    vmarena_tracking_lose(arena); /* to the kernel, pages whose protection our handler would lift are read-only */
     error = vmarena_prim_advise(start, size, VMARENA_PRIM_POPULATE_WRITE);
     if (error != 0) return vmarena_fail_call(error, "prefault", size);
     if ((uintptr_t)start + size > arena->populated) arena->populated = (uintptr_t)start + size;
@@ -126,6 +129,9 @@ static int check_options(const struct vmarena_options *options) {
         return vmarena_fail(-EINVAL, "vmarena_create: VMARENA_DONT_FORK and VMARENA_WIPE_ON_FORK exclude each other");
     if (options->fence != VMARENA_FENCE_OFF && options->huge > VMARENA_HUGE_NEVER)
         return vmarena_fail(-EINVAL, "vmarena_create: a fenced arena cannot have huge pages: each guard is one page");
+    if ((options->flags & VMARENA_MEMFD) &&
+        (options->fence != VMARENA_FENCE_OFF || (options->flags & (VMARENA_LOCK | VMARENA_WIPE_ON_FORK))))
+        return vmarena_fail(-EINVAL, "vmarena_create: VMARENA_MEMFD goes with no fence, VMARENA_LOCK or _WIPE_ON_FORK");
     return 0;
 }
 
@@ -204,6 +210,7 @@ static int map_hugetlb(struct vmarena_arena *arena, unsigned shift) {
 
 /* The rung of the hugetlb ladder obtained, SYSTEM for none, or an error. */
 static int climb(struct vmarena_arena *arena) {
+    if (arena->options.flags & VMARENA_MEMFD) return 0;
     int got = arena->options.huge == VMARENA_HUGE_1G ? map_hugetlb(arena, 30) : 0;
     if (got != 0) return got > 0 ? VMARENA_HUGE_1G : got;
     got = arena->options.huge >= VMARENA_HUGE_2M ? map_hugetlb(arena, 21) : 0;
@@ -229,6 +236,7 @@ static int choose_huge(struct vmarena_arena *arena) {
 /* The alignment that the wished pages need; huge pages must not meet the guards in one block. */
 static size_t wished_align(const struct vmarena_options *options) {
     size_t huge = vmarena_prim_huge_page_size();
+    if (options->flags & VMARENA_MEMFD) return vmarena_backing_align(options->reserve);
     if (options->huge == VMARENA_HUGE_1G && options->reserve >= (size_t)1 << 30) return (size_t)1 << 30;
     if (options->huge >= VMARENA_HUGE_2M && huge < (size_t)2 << 20) return (size_t)2 << 20;
     if (options->huge >= VMARENA_HUGE_TRANSPARENT && huge != 0) return huge;
@@ -265,7 +273,8 @@ static int set_flags(struct vmarena_arena *arena) {
 static void set_name(struct vmarena_arena *arena, const char *name) {
     if (name == NULL) return;
     for (size_t i = 0; i + 1 < VMARENA_NAME_SIZE && name[i] != '\0'; i++) arena->region.name[i] = name[i];
-    arena->named = vmarena_prim_name(arena->region.base, arena->region.size, arena->region.name) == 0;
+    arena->named =
+        arena->backing != NULL || vmarena_prim_name(arena->region.base, arena->region.size, arena->region.name) == 0;
 }
 
 /* Signal-safe: what an address in a bump arena means. Its one object is the used part. */
@@ -301,7 +310,8 @@ static int build(struct vmarena_arena *arena, const char *name) {
     arena->options.reserve = arena->region.size;
     arena->annotated = vmarena_prim_annotating();
     arena->ready = arena->dirty = arena->populated = arena->peak = (uintptr_t)arena->region.base;
-    error = choose_huge(arena);
+    if (arena->options.flags & VMARENA_MEMFD) error = vmarena_backing_open(arena, name);
+    if (error == 0) error = choose_huge(arena);
     choose_step(arena, align);
     set_name(arena, name);
     if (error == 0) error = set_flags(arena);
@@ -309,6 +319,7 @@ static int build(struct vmarena_arena *arena, const char *name) {
     if (error == 0 && arena->step == 0) error = vmarena_arena_make_ready(arena, arena->ready + arena->region.size);
     if (error == 0 && vmarena_arena_is_fenced(arena)) error = vmarena_fenced_open(arena);
     if (error != 0) vmarena_region_release(&arena->region);
+    if (error != 0 && arena->backing != NULL) vmarena_backing_close(arena);
     return error;
 }
 
@@ -356,7 +367,9 @@ void vmarena_destroy(struct vmarena *handle) {
     size_t ready = arena->ready - (uintptr_t)arena->region.base;
     if (arena->annotated) vmarena_prim_defined(arena->region.base, ready); /* for the next mapping there */
     if (vmarena_arena_is_fenced(arena)) vmarena_fenced_close(arena);
+    vmarena_snapshots_detach(arena);
     vmarena_region_release(&arena->region);
+    if (arena->backing != NULL) vmarena_backing_close(arena);
     give_record(arena);
 }
 
@@ -534,13 +547,20 @@ int vmarena_rewind(struct vmarena *handle, struct vmarena_mark mark) {
     return take_back(arena, mark.cursor + 1, mark.objects);
 }
 
+/* Whole pages of the arena read as zero from now on. */
+static int discard(struct vmarena_arena *arena, void *start, size_t size) {
+    vmarena_snapshots_discarded(arena, start, size);
+    if (arena->backing != NULL) return vmarena_backing_discard(arena, start, size);
+    return vmarena_prim_discard(start, size);
+}
+
 /* Gives back what is resident from base + keep on. */
 static int give_back(struct vmarena_arena *arena, size_t keep) {
     uintptr_t base = (uintptr_t)arena->region.base, floor = base + keep, end = arena->dirty;
     if (arena->populated > end) end = arena->populated;
     size_t size = round_up(end - base, arena->page) - keep;
     if (arena->sealed) return vmarena_fail(-EPERM, "vmarena_reset: the memory is sealed and cannot be given back");
-    int error = vmarena_prim_discard((void *)floor, size);
+    int error = discard(arena, (void *)floor, size);
     if (error != 0) return vmarena_fail_call(error, "madvise", size);
     if (arena->dirty > floor) arena->dirty = floor;
     if (arena->populated > floor) arena->populated = floor;
@@ -604,7 +624,7 @@ int vmarena_discard(struct vmarena *handle, void *start, size_t length) {
     if (arena->sealed) return vmarena_fail(-EPERM, "vmarena_discard: the memory is sealed");
     if (arena->options.flags & VMARENA_LOCK)
         return vmarena_fail(-EINVAL, "vmarena_discard: locked memory is not given back");
-    error = vmarena_prim_discard(start, length);
+    error = discard(arena, start, length);
     return error == 0 ? 0 : vmarena_fail_call(error, "madvise", length);
 }
 
@@ -620,6 +640,8 @@ static int protect_all(struct vmarena_arena *arena, unsigned prot) {
     int error = check_prot(arena, prot);
     if (error != 0) return error;
     if (vmarena_arena_is_fenced(arena)) return vmarena_fenced_protect(arena, prot);
+    vmarena_tracking_lose(arena);
+    arena->parted = false;
     return vmarena_region_protect(&arena->region, prot);
 }
 
@@ -639,6 +661,8 @@ int vmarena_protect_range(struct vmarena *handle, void *start, size_t length, un
     error = vmarena_arena_make_ready(arena, (uintptr_t)start + length);
     if (error != 0) return error;
     vmarena_arena_set_end(arena, vmarena_arena_end(arena));
+    vmarena_tracking_lose(arena);
+    arena->parted = true;
     error = vmarena_prim_protect(start, length, prot);
     return error == 0 ? 0 : vmarena_fail_call(error, "mprotect", length);
 }
@@ -685,6 +709,7 @@ int vmarena_seal(struct vmarena *handle) {
     if (arena == NULL) return -EBADF;
     if (vmarena_arena_is_fenced(arena))
         return vmarena_fail(-EOPNOTSUPP, "vmarena_seal: a fenced arena changes its mapping with each object");
+    vmarena_tracking_lose(arena); /* its protection could not be lifted any more */
     int error = vmarena_prim_seal(arena->region.outer, arena->region.outer_size);
     if (error == -EOPNOTSUPP) return vmarena_fail(error, "vmarena_seal: this kernel has no mseal(2)");
     if (error != 0) return vmarena_fail_call(error, "mseal", arena->region.outer_size);
@@ -722,6 +747,89 @@ void vmarena_stats(const struct vmarena *handle, struct vmarena_stats *out) {
 bool vmarena_owns(const struct vmarena *handle, const void *address) {
     const struct vmarena_arena *arena = vmarena_arena_of(handle);
     return arena != NULL && vmarena_region_spans(&arena->region, (uintptr_t)address);
+}
+
+/* ---- for snapshots ------------------------------------------------------------------------------------------------ */
+
+size_t vmarena_arena_touched(const struct vmarena_arena *arena) {
+    uintptr_t end = vmarena_arena_end(arena);
+    if (arena->dirty > end) end = arena->dirty;
+    if (arena->populated > end) end = arena->populated;
+    return round_up(end - (uintptr_t)arena->region.base, arena->page);
+}
+
+int vmarena_arena_readvise(struct vmarena_arena *arena) {
+    struct vmarena_region *region = &arena->region;
+    if (arena->huge == VMARENA_HUGE_NEVER) (void)vmarena_prim_advise(region->base, region->size, VMARENA_PRIM_NO_HUGE);
+    if (arena->huge > VMARENA_HUGE_NEVER) (void)vmarena_prim_advise(region->base, region->size, VMARENA_PRIM_HUGE);
+    return set_flags(arena);
+}
+
+struct vmarena_arena_form vmarena_arena_form(const struct vmarena_arena *arena) {
+    struct vmarena_arena_form form = {.options = arena->options, .prot = arena->region.prot};
+    uintptr_t base = (uintptr_t)arena->region.base, end = vmarena_arena_end(arena);
+    memcpy(form.name, arena->region.name, sizeof form.name);
+    form.used = end - base;
+    form.dirty = (end > arena->dirty ? end : arena->dirty) - base;
+    return form;
+}
+
+static int build_clone(struct vmarena_arena *arena, const struct vmarena_arena_form *form,
+                       struct vmarena_backing *backing) {
+    struct vmarena_region *region = &arena->region;
+    struct vmarena_region_plan plan = {.size = form->options.reserve,
+                                       .guard = form->options.guard,
+                                       .align = vmarena_backing_align(form->options.reserve),
+                                       .policy = VMARENA_COMMIT_PROTECT}; /* what is committed is mapped anew at once */
+    arena->page = vmarena_prim_page_size();
+    region->owner = arena;
+    region->kind = VMARENA_OWNER_ARENA;
+    region->explain = explain_bump;
+    memcpy(region->name, form->name, sizeof region->name);
+    int error = vmarena_region_reserve(region, &plan);
+    if (error != 0) return error;
+    region->policy = form->options.commit_policy;
+    region->prot = form->prot;
+    region->committed = region->policy == VMARENA_COMMIT_PROTECT ? round_up(form->used, arena->page) : region->size;
+    arena->annotated = vmarena_prim_annotating();
+    arena->named = true;
+    error = vmarena_backing_adopt(arena, backing);
+    if (error != 0) vmarena_region_release(region);
+    return error;
+}
+
+int vmarena_arena_clone(struct vmarena **out, const struct vmarena_arena_form *form, struct vmarena_backing *backing) {
+    struct vmarena_arena *arena = take_record();
+    if (arena == NULL) return vmarena_fail(-ENOMEM, "vmarena_clone: no memory for the arena's record");
+    arena->options = form->options;
+    int error = build_clone(arena, form, backing);
+    if (error != 0) {
+        give_record(arena);
+        return error;
+    }
+    uintptr_t base = (uintptr_t)arena->region.base;
+    choose_step(arena, arena->page);
+    arena->ready = base + (arena->step == 0 ? arena->region.size : round_up(form->used, arena->page));
+    arena->dirty = arena->populated = arena->peak = base + form->dirty;
+    vmarena_arena_set_end(arena, base + form->used);
+    *out = &arena->head;
+    return 0;
+}
+
+/* How far down the arena was rewound since. */
+static uintptr_t lowest_since(const struct vmarena_arena *arena, uint64_t generation) {
+    for (unsigned i = 0; i < arena->rewound_count; i++)
+        if (arena->rewound[i].generation > generation) return arena->rewound[i].floor;
+    return UINTPTR_MAX;
+}
+
+void vmarena_arena_return(struct vmarena_arena *arena, size_t used, uint64_t generation) {
+    uintptr_t base = (uintptr_t)arena->region.base, end = base + used, floor = lowest_since(arena, generation);
+    remember_use(arena);
+    remember_rewind(arena, floor < end ? floor : end);
+    if (arena->annotated && used != 0) vmarena_prim_defined(arena->region.base, used);
+    forbid(arena, end, arena->ready);
+    vmarena_arena_set_end(arena, end);
 }
 
 int vmarena_on_fault(struct vmarena *handle, vmarena_fault_fn *function, void *arg) {

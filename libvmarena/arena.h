@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "region.h"
+#include "tracking.h"
 #include "table.h"
 #include "vmarena/arena.h"
 
@@ -58,6 +59,19 @@ struct vmarena_arena {
     unsigned prot_depth;
     bool named, sealed, annotated;
     struct vmarena_objects objects;
+    bool parted;                        /* vmarena_protect_range was used */
+    struct vmarena_backing *backing;    /* the memory file; NULL: anonymous memory */
+    struct vmarena_arena *next_backed;  /* in backing.c's list */
+    struct vmarena_snapshot *snapshots; /* of this arena */
+    struct vmarena_tracker tracker;
+};
+
+/* What a clone has of its arena. */
+struct vmarena_arena_form {
+    struct vmarena_options options; /* as obtained, without the name */
+    char name[VMARENA_NAME_SIZE];
+    size_t used, dirty; /* bytes from base on: allocated, and ever written */
+    unsigned prot;
 };
 
 /* The arena behind a handle, or NULL (explained) where there is none. */
@@ -74,6 +88,18 @@ int vmarena_arena_make_ready(struct vmarena_arena *arena, uintptr_t end);
 
 /* Moves the cursor; the limit follows as the arena's mode wants. */
 void vmarena_arena_set_end(struct vmarena_arena *arena, uintptr_t end);
+
+/* Bytes from base on, in whole pages, that may differ from zero. */
+size_t vmarena_arena_touched(const struct vmarena_arena *arena);
+
+/* Gives a fresh mapping of the region the advice that the options ask for. Explained. */
+int vmarena_arena_readvise(struct vmarena_arena *arena);
+
+/* For snapshot.c: what there is; the same again on a frozen file; and the end of a restore, which brings the cursor to
+ * base + used. Marks older than generation stay good as far as the arena was not rewound below them. */
+struct vmarena_arena_form vmarena_arena_form(const struct vmarena_arena *arena);
+int vmarena_arena_clone(struct vmarena **out, const struct vmarena_arena_form *form, struct vmarena_backing *backing);
+void vmarena_arena_return(struct vmarena_arena *arena, size_t used, uint64_t generation);
 
 /* ---- fenced.c ---- */
 

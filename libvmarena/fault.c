@@ -324,6 +324,12 @@ static bool repair(const struct vmarena_fault *fault, struct vmarena_region *reg
     return repaired;
 }
 
+/* The library's own use of protection: nobody else is to know of the fault. */
+static bool is_watched(const struct vmarena_fault *fault, const struct vmarena_region *region) {
+    vmarena_fault_fn *function = atomic_load_explicit(&region->watch, memory_order_acquire);
+    return function != NULL && function(fault, region->watch_arg);
+}
+
 static bool claims(const struct vmarena_scope *scope, const struct vmarena_region *region) {
     if (scope->claims == vmarena_claims_any || scope->claims == vmarena_claims_operands) return true;
     if (region == NULL) return false;
@@ -353,6 +359,7 @@ static bool deal(int signo, siginfo_t *info, void *context, int saved_errno) {
     vmarena_prim_fault_read(&fault, signo, info, context);
     struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);
     if (region == NULL && thread.top == NULL) return false;
+    if (region != NULL && is_watched(&fault, region)) return true;
     explain(&fault, region);
     bool in_repair = here < thread.busy.repairing;
     if (region != NULL && !in_repair && repair(&fault, region)) return true;

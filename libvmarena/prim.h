@@ -54,17 +54,18 @@ int vmarena_prim_unmap(void *address, size_t size);
 /* Signal-safe on every system we know, although POSIX does not promise it. */
 int vmarena_prim_protect(void *address, size_t size, unsigned prot);
 
-/* Gives the pages back; they read as zero afterwards. */
-int vmarena_prim_discard(void *address, size_t size);
-
-/* Makes pages fault on every access until removed, dropping their contents, without a map entry. */
-int vmarena_prim_guard_install(void *address, size_t size);
-int vmarena_prim_guard_remove(void *address, size_t size);
-
 struct vmarena_prim_range {
     void *address;
     size_t size;
 };
+
+/* Gives the pages back; they read as zero afterwards. */
+int vmarena_prim_discard(void *address, size_t size);
+int vmarena_prim_discard_many(const struct vmarena_prim_range *ranges, size_t count);
+
+/* Makes pages fault on every access until removed, dropping their contents, without a map entry. */
+int vmarena_prim_guard_install(void *address, size_t size);
+int vmarena_prim_guard_remove(void *address, size_t size);
 
 /* The same for many ranges, in as few system calls as can be; stops at the first error. */
 int vmarena_prim_guard_install_many(const struct vmarena_prim_range *ranges, size_t count);
@@ -128,9 +129,32 @@ int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out);
 
 /* Reads size bytes from offset on, fewer only at the end of the file. */
 int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_t *got);
+int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset); /* all of it */
 
 /* The path of an open file, cut to size; "" where the system does not tell. */
 void vmarena_prim_file_name(int fd, char *name, size_t size);
+
+/* ---- memory files and written pages (prim/track.c) ---------------------------------------------------------------------- */
+
+/* A file of size zero bytes that lives in memory and nowhere else. */
+int vmarena_prim_memory_file(int *fd, const char *name, uint64_t size);
+
+/*
+ * Moves what the pages of a file mapping show to *aside, at a multiple of align, in time that hardly grows with size where
+ * both are so aligned. At address the same file stays mapped, to be faulted in again.
+ */
+int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside);
+
+/* Makes a hole in the file that is mapped shared there: it reads as zero. */
+int vmarena_prim_punch(void *address, size_t size);
+
+/*
+ * Has the kernel note which pages of a private anonymous range are written from now on, without a fault to anybody, until
+ * the descriptor is closed or, in a child, fork(2). _collect reports and begins anew; function may be NULL. An error other
+ * than the function's result: it is not known what was written.
+ */
+int vmarena_prim_track_open(void *address, size_t size, int *fd);
+int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg);
 
 /* ---- looking at processes (prim/inspect.c) ----------------------------------------------------------------------------- */
 

@@ -45,6 +45,8 @@ struct vmarena_region {
     const size_t *objects;     /* how many live objects the owner counts; NULL: it does not */
     _Atomic(vmarena_fault_fn *) repair;
     void *repair_arg;
+    _Atomic(vmarena_fault_fn *) watch; /* asked before anything else, without kind and object; true: try again */
+    void *watch_arg;
     char name[VMARENA_NAME_SIZE];
     size_t entry; /* in the directory, plus 1; 0: none */
 };

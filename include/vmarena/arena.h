@@ -74,6 +74,7 @@ enum vmarena_huge {
 #define VMARENA_WIPE_ON_FORK 8u /* MADV_WIPEONFORK: zero in the child of a fork, slack too; not with guard markers */
 #define VMARENA_PREFAULT 16u    /* commit brings the pages in at once: no faults later */
 #define VMARENA_ALLOW_EXEC 32u  /* VMARENA_EXEC may be asked of vmarena_protect; -EACCES without */
+#define VMARENA_MEMFD 64u       /* on a file in memory, for snapshot.h; not fenced, locked, wiped, or from a pool */
 
 /* All zero is a good default. */
 struct vmarena_options {

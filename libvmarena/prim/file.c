@@ -56,6 +56,16 @@ int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_
     return 0;
 }
 
+int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset) {
+    for (size_t done = 0; done < size;) {
+        size_t piece = size - done < INT_MAX ? size - done : INT_MAX;
+        ssize_t count = pwrite(fd, (const char *)from + done, piece, (off_t)(offset + done));
+        if (count >= 0) done += (size_t)count;
+        else if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+
 void vmarena_prim_file_name(int fd, char *name, size_t size) {
     name[0] = '\0';
 #ifdef __linux__

@@ -180,6 +180,9 @@ static int advise_many(const struct vmarena_prim_range *ranges, size_t count, in
     return 0;
 }
 
+int vmarena_prim_discard_many(const struct vmarena_prim_range *ranges, size_t count) {
+    return advise_many(ranges, count, MADV_DONTNEED);
+}
 int vmarena_prim_guard_install_many(const struct vmarena_prim_range *ranges, size_t count) {
     return advise_many(ranges, count, MADV_GUARD_INSTALL);
 }
@@ -333,6 +336,11 @@ int vmarena_prim_discard(void *address, size_t size) {
 }
 int vmarena_prim_guard_install(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
 int vmarena_prim_guard_remove(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
+int vmarena_prim_discard_many(const struct vmarena_prim_range *ranges, size_t count) {
+    int error = 0;
+    for (size_t i = 0; i < count && error == 0; i++) error = vmarena_prim_discard(ranges[i].address, ranges[i].size);
+    return error;
+}
 int vmarena_prim_guard_install_many(const struct vmarena_prim_range *ranges, size_t count) {
     return (void)ranges, (void)count, -EOPNOTSUPP;
 }

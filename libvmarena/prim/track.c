@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory files, and which pages were written: for snapshots. */
+#include "../prim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef __linux__
+
+#include <linux/userfaultfd.h>
+
+#include "linux.h"
+
+int vmarena_prim_memory_file(int *out, const char *name, uint64_t size) {
+    int fd = memfd_create(name, MFD_CLOEXEC);
+    if (fd < 0) return -errno;
+    if (ftruncate(fd, (off_t)size) != 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    *out = fd;
+    return 0;
+}
+
+int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside) {
+    void *place;
+    int error = vmarena_prim_map(&place, size, align, VMARENA_NONE, false);
+    if (error != 0) return error;
+    /* DONTUNMAP, for file mappings since Linux 5.13: the mapping stays and only its page table moves, by whole nodes where
+     * both addresses are aligned alike, so that there is no moment without a mapping, and nothing to tear down. */
+    if (mremap(address, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, place) == MAP_FAILED) {
+        error = -errno;
+        munmap(place, size);
+        return error;
+    }
+    *aside = place;
+    return 0;
+}
+
+int vmarena_prim_punch(void *address, size_t size) { return madvise(address, size, MADV_REMOVE) == 0 ? 0 : -errno; }
+
+/* ---- userfaultfd write protection that the kernel itself resolves, Linux 6.7 ---- */
+
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+#define SCAN_WRITTEN (UINT64_C(1) << 1)
+#define SCAN_PROTECT_MATCHING UINT64_C(1)
+#define SCAN_CHECK_ASYNC UINT64_C(2)
+
+static int open_async(void) {
+    struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED};
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    if (fd < 0) return -errno;
+    if (ioctl(fd, UFFDIO_API, &api) == 0) return fd;
+    int error = -errno;
+    close(fd);
+    return error;
+}
+
+int vmarena_prim_track_open(void *address, size_t size, int *out) {
+    struct uffdio_register area = {.range = {(uint64_t)(uintptr_t)address, size}, .mode = UFFDIO_REGISTER_MODE_WP};
+    int fd = open_async();
+    if (fd < 0) return fd;
+    if (ioctl(fd, UFFDIO_REGISTER, &area) == 0) {
+        *out = fd;
+        return vmarena_prim_track_collect(address, size, NULL, NULL);
+    }
+    int error = -errno;
+    close(fd);
+    return error;
+}
+
+/* Gets what was written, and protects it again, at one stroke. */
+static int collect(int fd, uint64_t start, uint64_t end, vmarena_pages_fn *function, void *arg) {
+    struct vmarena_scan_region regions[256] = {{.start = 0}};
+    while (start < end) {
+        struct vmarena_scan scan = {.size = sizeof scan,
+                                    .flags = SCAN_PROTECT_MATCHING | SCAN_CHECK_ASYNC,
+                                    .start = start,
+                                    .end = end,
+                                    .category_mask = SCAN_WRITTEN,
+                                    .return_mask = SCAN_WRITTEN};
+        if (function != NULL) {
+            scan.regions = (uint64_t)(uintptr_t)regions;
+            scan.region_count = sizeof regions / sizeof regions[0];
+        }
+        int count = ioctl(fd, VMARENA_SCAN_IOCTL, &scan);
+        if (count < 0) return -errno;
+        for (int i = 0; i < count && function != NULL; i++) {
+            struct vmarena_pages pages = {regions[i].start, regions[i].end, VMARENA_PAGE_DIRTY};
+            int result = function(&pages, arg);
+            if (result != 0) return result;
+        }
+        start = scan.walk_end;
+    }
+    return 0;
+}
+
+int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg) {
+    uint64_t start = (uint64_t)(uintptr_t)address;
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    int result = collect(fd, start, start + size, function, arg);
+    close(fd);
+    return result;
+}
+
+#else /* not Linux */
+
+int vmarena_prim_memory_file(int *out, const char *name, uint64_t size) {
+    return (void)out, (void)name, (void)size, -EOPNOTSUPP;
+}
+int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside) {
+    return (void)address, (void)size, (void)align, (void)aside, -EOPNOTSUPP;
+}
+int vmarena_prim_punch(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
+int vmarena_prim_track_open(void *address, size_t size, int *out) {
+    return (void)address, (void)size, (void)out, -EOPNOTSUPP;
+}
+int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg) {
+    return (void)address, (void)size, (void)function, (void)arg, -EOPNOTSUPP;
+}
+
+#endif

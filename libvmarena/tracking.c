@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "tracking.h"
+
+#include <errno.h>
+
+#include "arena.h"
+#include "error.h"
+#include "fault.h"
+#include "prim.h"
+
+#define BITS 64
+
+/* ---- by mprotect ------------------------------------------------------------------------------------------------- */
+
+static void set_bit(struct vmarena_tracker *tracker, size_t page) {
+    atomic_fetch_or_explicit(&tracker->written[page / BITS], UINT64_C(1) << page % BITS, memory_order_relaxed);
+}
+
+static unsigned locked(const struct vmarena_arena *arena) { return arena->region.prot & ~VMARENA_WRITE; }
+
+/* In the signal handler: the first write to a page. */
+static bool lift(const struct vmarena_fault *fault, void *arg) {
+    struct vmarena_arena *arena = arg;
+    struct vmarena_tracker *tracker = &arena->tracker;
+    size_t page = vmarena_prim_page_size(), offset = (size_t)((char *)fault->address - tracker->base);
+    bool may_be_ours = fault->access == VMARENA_ACCESS_WRITE || fault->access == VMARENA_ACCESS_UNKNOWN;
+    if (tracker->kind != VMARENA_TRACK_PROTECT || offset >= tracker->size || fault->signo != SIGSEGV || !may_be_ours)
+        return false;
+    if ((arena->region.prot & VMARENA_WRITE) == 0 || atomic_load(&tracker->lost)) return false;
+    set_bit(tracker, offset / page);
+    if (vmarena_prim_protect(tracker->base + offset / page * page, page, arena->region.prot) == 0) return true;
+    /* No map entry left for a page of its own: all of it, then. */
+    atomic_store(&tracker->lost, true);
+    return vmarena_prim_protect(tracker->base, tracker->size, arena->region.prot) == 0;
+}
+
+static int begin_protecting(struct vmarena_arena *arena) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    size_t page = vmarena_prim_page_size(), bytes = (arena->region.size / page + BITS) / BITS * sizeof(uint64_t);
+    void *written;
+    int error = vmarena_fault_ready();
+    if (error != 0) return error;
+    tracker->written_size = (bytes + page - 1) / page * page;
+    error = vmarena_prim_map(&written, tracker->written_size, page, VMARENA_READ | VMARENA_WRITE, false);
+    if (error != 0) return vmarena_fail_call(error, "mmap", tracker->written_size);
+    tracker->written = written;
+    arena->region.watch_arg = arena;
+    atomic_store_explicit(&arena->region.watch, lift, memory_order_release);
+    return 0;
+}
+
+static int protect_more(struct vmarena_arena *arena, size_t from, size_t to) {
+    int error = vmarena_prim_protect(arena->tracker.base + from, to - from, locked(arena));
+    return error == 0 ? 0 : vmarena_fail_call(error, "mprotect", to - from);
+}
+
+struct report {
+    void (*report)(void *arg, size_t start, size_t size);
+    void *arg;
+};
+
+/* A run of bits: reported, and protected again. Where that fails, the pages stay as they are, and reported. */
+static void close_run(struct vmarena_arena *arena, const struct report *report, size_t first, size_t end) {
+    size_t page = vmarena_prim_page_size();
+    report->report(report->arg, first * page, (end - first) * page);
+    if (vmarena_prim_protect(arena->tracker.base + first * page, (end - first) * page, locked(arena)) == 0) return;
+    for (size_t i = first; i < end; i++) set_bit(&arena->tracker, i);
+}
+
+static void collect_bits(struct vmarena_arena *arena, const struct report *report) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    size_t pages = tracker->size / vmarena_prim_page_size(), first = SIZE_MAX;
+    for (size_t word = 0; word * BITS < pages; word++) {
+        uint64_t bits = atomic_load_explicit(&tracker->written[word], memory_order_relaxed);
+        if (bits == 0 && first == SIZE_MAX) continue;
+        if (bits != 0) atomic_store_explicit(&tracker->written[word], 0, memory_order_relaxed);
+        for (size_t i = word * BITS; i < (word + 1) * BITS; i++) {
+            bool written = (bits >> i % BITS & 1) != 0;
+            if (written && first == SIZE_MAX) first = i;
+            else if (!written && first != SIZE_MAX) {
+                close_run(arena, report, first, i);
+                first = SIZE_MAX;
+            }
+        }
+    }
+    if (first != SIZE_MAX) close_run(arena, report, first, pages);
+}
+
+/* ---- by the kernel ----------------------------------------------------------------------------------------------- */
+
+static int begin_scanning(struct vmarena_arena *arena, size_t size) {
+    int error = vmarena_prim_track_open(arena->region.base, size, &arena->tracker.fd);
+    if (error == 0) return 0;
+    return vmarena_fail(-EOPNOTSUPP, "the kernel cannot track writes here: no userfaultfd(2) with asynchronous write "
+                                     "protection, or no PAGEMAP_SCAN (both Linux 6.7)");
+}
+
+struct scan {
+    const struct report *report;
+    const char *base;
+};
+
+static int pass_on(const struct vmarena_pages *pages, void *arg) {
+    const struct scan *scan = arg;
+    scan->report->report(scan->report->arg, (size_t)((const char *)(uintptr_t)pages->start - scan->base),
+                         (size_t)(pages->end - pages->start));
+    return 0;
+}
+
+/* In the child of a fork(2), among others, the kernel has stopped: it begins again. */
+static void collect_scan(struct vmarena_arena *arena, const struct report *report) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    struct scan scan = {report, tracker->base};
+    int fd;
+    if (!tracker->lost && vmarena_prim_track_collect(tracker->base, tracker->size, pass_on, &scan) == 0) return;
+    report->report(report->arg, 0, tracker->size);
+    tracker->lost = vmarena_prim_track_open(tracker->base, tracker->size, &fd) != 0;
+    if (tracker->lost) return;
+    vmarena_prim_file_close(tracker->fd);
+    tracker->fd = fd;
+}
+
+/* ---- either ------------------------------------------------------------------------------------------------------ */
+
+static int begin(struct vmarena_arena *arena, enum vmarena_tracking kind, size_t size) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    *tracker = (struct vmarena_tracker){.kind = kind, .base = arena->region.base, .fd = -1};
+    int error = kind == VMARENA_TRACK_SCAN ? begin_scanning(arena, size) : begin_protecting(arena);
+    if (error == 0 && kind == VMARENA_TRACK_PROTECT) error = protect_more(arena, 0, size);
+    if (error == 0) tracker->size = size;
+    else vmarena_tracking_end(arena);
+    return error;
+}
+
+/* More pages than before: the kernel's area is made anew, since it cannot grow; what it knew is reported first. */
+static int extend(struct vmarena_arena *arena, size_t size) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    if (tracker->kind == VMARENA_TRACK_PROTECT) {
+        int error = protect_more(arena, tracker->size, size);
+        if (error == 0) tracker->size = size;
+        return error;
+    }
+    vmarena_prim_file_close(tracker->fd);
+    tracker->fd = -1;
+    tracker->lost = true;
+    tracker->size = size;
+    int error = begin_scanning(arena, size);
+    if (error == 0) tracker->lost = false;
+    return error;
+}
+
+int vmarena_tracking_begin(struct vmarena_arena *arena, enum vmarena_tracking kind, size_t size) {
+    const struct vmarena_tracker *tracker = &arena->tracker;
+    if (tracker->kind == VMARENA_TRACK_AUTO) return begin(arena, kind, size);
+    if (tracker->kind != kind) return vmarena_fail(-EBUSY, "another snapshot tracks the arena's pages in another way");
+    return size > tracker->size ? extend(arena, size) : 0;
+}
+
+void vmarena_tracking_end(struct vmarena_arena *arena) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    if (tracker->kind == VMARENA_TRACK_PROTECT) {
+        atomic_store_explicit(&arena->region.watch, NULL, memory_order_release);
+        if (tracker->size != 0 && !tracker->lost)
+            (void)vmarena_prim_protect(tracker->base, tracker->size, arena->region.prot);
+        if (tracker->written != NULL) (void)vmarena_prim_unmap((void *)tracker->written, tracker->written_size);
+    } else if (tracker->kind == VMARENA_TRACK_SCAN && tracker->fd >= 0) vmarena_prim_file_close(tracker->fd);
+    *tracker = (struct vmarena_tracker){.kind = VMARENA_TRACK_AUTO};
+}
+
+static void clear_bits(struct vmarena_tracker *tracker) {
+    size_t words = tracker->size / vmarena_prim_page_size() / BITS + 1;
+    for (size_t i = 0; i < words; i++) atomic_store_explicit(&tracker->written[i], 0, memory_order_relaxed);
+}
+
+void vmarena_tracking_collect(struct vmarena_arena *arena, void (*report)(void *arg, size_t start, size_t size),
+                              void *arg) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    struct report how = {report, arg};
+    if (tracker->kind == VMARENA_TRACK_SCAN) collect_scan(arena, &how);
+    else if (!tracker->lost) collect_bits(arena, &how);
+    else {
+        report(arg, 0, tracker->size);
+        clear_bits(tracker);
+        bool writable = (arena->region.prot & VMARENA_WRITE) != 0 && !arena->parted;
+        tracker->lost = !writable || vmarena_prim_protect(tracker->base, tracker->size, locked(arena)) != 0;
+    }
+}
+
+void vmarena_tracking_lose(struct vmarena_arena *arena) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    if (tracker->kind != VMARENA_TRACK_PROTECT || tracker->lost) return;
+    tracker->lost = true;
+    (void)vmarena_prim_protect(tracker->base, tracker->size, arena->region.prot);
+}
+
+void vmarena_tracking_open(struct vmarena_arena *arena, size_t start, size_t size) {
+    struct vmarena_tracker *tracker = &arena->tracker;
+    size_t page = vmarena_prim_page_size();
+    if (tracker->kind != VMARENA_TRACK_PROTECT || tracker->lost) return;
+    if (vmarena_prim_protect(tracker->base + start, size, arena->region.prot) != 0) return;
+    for (size_t i = start / page; i < (start + size) / page; i++) set_bit(tracker, i);
+}

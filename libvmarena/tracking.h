@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Which pages of an arena were written since last asked. */
+#ifndef VMARENA_TRACKING_H
+#define VMARENA_TRACKING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmarena/inspect.h"
+#include "vmarena/snapshot.h"
+
+struct vmarena_arena;
+
+struct vmarena_tracker {
+    enum vmarena_tracking kind; /* SCAN, PROTECT, or AUTO: none */
+    char *base;
+    size_t size;               /* bytes from base on that are tracked */
+    int fd;                    /* SCAN */
+    _Atomic uint64_t *written; /* PROTECT: a bit a page of the region */
+    size_t written_size;       /* its bytes */
+    _Atomic bool lost;         /* what was written is not known: all */
+};
+
+/*
+ * Tracks the first size bytes of the arena from now on, or goes on with as many more. kind is SCAN or PROTECT.
+ * -EOPNOTSUPP: impossible here. -EBUSY: tracked otherwise already. Explained.
+ */
+int vmarena_tracking_begin(struct vmarena_arena *arena, enum vmarena_tracking kind, size_t size);
+void vmarena_tracking_end(struct vmarena_arena *arena);
+
+/* Reports runs of pages written since the last call, and begins anew. It cannot fail: at worst, all were written. */
+void vmarena_tracking_collect(struct vmarena_arena *arena, void (*report)(void *arg, size_t start, size_t size),
+                              void *arg);
+
+/* The protection of the arena is about to be changed: what is tracked by it is lost. */
+void vmarena_tracking_lose(struct vmarena_arena *arena);
+
+/* Before many writes to a range: spares a fault a page. */
+void vmarena_tracking_open(struct vmarena_arena *arena, size_t start, size_t size);
+
+#endif
