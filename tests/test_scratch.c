@@ -120,6 +120,10 @@ static void *wait_with_scratch(void *arg) {
 static void test_a_thousand_threads(void **state) {
     (void)state;
     enum { THREADS = 1000 };
+    if (UNDER_SANITIZER) {
+        print_message("skip: a sanitizer leaves less address space than they reserve\n");
+        skip();
+    }
     static pthread_t threads[THREADS];
     pthread_attr_t small;
     void *wrong, *bad = NULL;
