@@ -142,6 +142,26 @@ static const ElfW(Shdr) * section(const struct vmarena_elf *elf, size_t index) {
     return at % sizeof(void *) != 0 ? NULL : part(elf, at, sizeof(ElfW(Shdr)));
 }
 
+static bool offers(const struct vmarena_elf *elf, const ElfW(Shdr) * table, const char *function) {
+    const ElfW(Shdr) *strings = section(elf, table->sh_link);
+    if (strings == NULL || table->sh_offset % sizeof(void *) != 0) return false;
+    const ElfW(Sym) *symbols = part(elf, table->sh_offset, table->sh_size);
+    size_t count = symbols == NULL ? 0 : table->sh_size / sizeof *symbols;
+    for (size_t i = 0; i < count; i++) {
+        if ((symbols[i].st_info & 15) != STT_FUNC || symbols[i].st_shndx == SHN_UNDEF) continue;
+        const char *name = string_at(elf, strings->sh_offset + symbols[i].st_name);
+        if (name != NULL && strcmp(name, function) == 0) return true;
+    }
+    return false;
+}
+
+bool vmarena_elf_offers(const struct vmarena_elf *elf, const char *function) {
+    const ElfW(Shdr) * table;
+    for (size_t i = 0; (table = section(elf, i)) != NULL; i++)
+        if (table->sh_type == SHT_DYNSYM && offers(elf, table, function)) return true;
+    return false;
+}
+
 static bool holds(const ElfW(Sym) * symbol, uint64_t address) {
     unsigned type = symbol->st_info & 15;
     if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbol->st_shndx == SHN_UNDEF) return false;

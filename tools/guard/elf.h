@@ -27,6 +27,9 @@ bool vmarena_elf_has_segment(const struct vmarena_elf *elf, uint32_t type);
 /* The first needed library whose name starts with prefix; NULL: none. */
 const char *vmarena_elf_needed(const struct vmarena_elf *elf, const char *prefix);
 
+/* Whether it has a function of that name to offer to others (.dynsym). */
+bool vmarena_elf_offers(const struct vmarena_elf *elf, const char *function);
+
 /* The address that the byte at offset of the file is loaded at, before relocation; false: it is not loaded. */
 bool vmarena_elf_address(const struct vmarena_elf *elf, uint64_t offset, uint64_t *address);
 

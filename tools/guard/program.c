@@ -95,6 +95,8 @@ static bool check_elf(const struct vmarena_elf *program, const struct vmarena_el
         (void)snprintf(reason, sizeof reason, "uses another C library (loaded by %.100s)", loader);
         return refuse(why, size, path, reason);
     }
+    /* A program's own functions come before those of what is preloaded. */
+    if (vmarena_elf_offers(program, "malloc")) return refuse(why, size, path, "has a malloc of its own");
     return !has_sanitizer(program) || refuse(why, size, path, "is built with a sanitizer, which has its own malloc");
 }
 
