@@ -214,6 +214,7 @@ static void out_of_memory(void *unused) {
 
 static void test_out_of_memory(void **state) {
     (void)state;
+    skip_under_valgrind("its own memory exceeds the limit");
     if (UNDER_SANITIZER) {
         print_message("skip: a sanitizer's own address space exceeds the limit\n");
         skip();

@@ -83,6 +83,7 @@ static void *in_a_thread(void *arg) {
 /* Map entries are the same after each thread, and its arenas are another's. */
 static void test_freed_at_the_threads_end(void **state) {
     (void)state;
+    skip_under_valgrind("some mappings are its own");
     struct vmarena_scratch here = vmarena_scratch_begin(NULL);
     size_t maps = 0;
     for (int i = 0; i < 20; i++) {
@@ -120,6 +121,7 @@ static void *wait_with_scratch(void *arg) {
 static void test_a_thousand_threads(void **state) {
     (void)state;
     enum { THREADS = 1000 };
+    skip_under_valgrind("there are at most 500 threads");
     if (UNDER_SANITIZER) {
         print_message("skip: a sanitizer leaves less address space than they reserve\n");
         skip();
@@ -181,6 +183,7 @@ static void fresh_thread(void *body) {
 
 static void test_limited_space(void **state) {
     (void)state;
+    skip_under_valgrind("its own memory exceeds the limit");
     if (UNDER_SANITIZER) {
         print_message("skip: a sanitizer's own address space exceeds the limit\n");
         skip();
