@@ -15,12 +15,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MUST(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, vmarena_explain()); \
-            abort(); \
-        } \
+#define MUST(condition)                                                                                                \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, vmarena_explain());                     \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 struct input {
@@ -150,7 +150,8 @@ static void damage(struct model *model, struct object *object, struct input *inp
     if (where % 2 == 1 && found.slack_after != 0) bad = object->start + object->size + where % found.slack_after;
     if (bad == NULL) return;
     *bad = (unsigned char)(*bad ^ (1u << where % 8));
-    MUST((where & 64 ? vmarena_heap_check(model->heap) : vmarena_heap_check_object(model->heap, object->start)) == -EILSEQ);
+    MUST((where & 64 ? vmarena_heap_check(model->heap) : vmarena_heap_check_object(model->heap, object->start)) ==
+         -EILSEQ);
     model->errors++;
     MUST(vmarena_heap_check(model->heap) == 0);
 }
@@ -169,8 +170,11 @@ static void step(struct model *model, struct input *input) {
     unsigned what = take(input);
     struct object *object = &model->objects[take(input) % OBJECTS];
     switch (what % 8) {
-    case 0: case 1: case 2: allocate(model, object, input); break;
-    case 3: case 4: free_it(model, object); break;
+    case 0:
+    case 1:
+    case 2: allocate(model, object, input); break;
+    case 3:
+    case 4: free_it(model, object); break;
     case 5: resize(model, object, input); break;
     case 6: damage(model, object, input); break;
     default: free_inside(model, object, input);

@@ -165,7 +165,7 @@ int vmarena_prim_maps_by_query(pid_t pid, vmarena_maps_fn *function, void *arg);
 int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size);
 int vmarena_prim_frame(const void *address, uint64_t *frame);
 int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size); /* all of it, from another process */
-int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out); /* adds to *out */
+int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out);                /* adds to *out */
 int vmarena_prim_fault_counts(bool thread, uint64_t *minor, uint64_t *major);
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major);
 

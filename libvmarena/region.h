@@ -31,9 +31,9 @@ struct vmarena_region;
 typedef void vmarena_explain_fn(const struct vmarena_region *region, struct vmarena_fault *fault);
 
 struct vmarena_region {
-    char *base;       /* the usable part */
-    size_t size;      /* its bytes */
-    char *outer;      /* with the guards at the edges */
+    char *base;  /* the usable part */
+    size_t size; /* its bytes */
+    char *outer; /* with the guards at the edges */
     size_t outer_size;
     size_t guard;     /* bytes of each guard */
     size_t committed; /* bytes from base on that are accessible (by prot) */
@@ -41,8 +41,8 @@ struct vmarena_region {
     enum vmarena_commit_policy policy;
     const void *owner; /* the public handle, for scopes that claim one owner */
     vmarena_explain_fn *explain;
-    enum vmarena_owner kind;   /* of the owner, for inspect.h */
-    const size_t *objects;     /* how many live objects the owner counts; NULL: it does not */
+    enum vmarena_owner kind; /* of the owner, for inspect.h */
+    const size_t *objects;   /* how many live objects the owner counts; NULL: it does not */
     _Atomic(vmarena_fault_fn *) repair;
     void *repair_arg;
     _Atomic(vmarena_fault_fn *) watch; /* asked before anything else, without kind and object; true: try again */

@@ -165,8 +165,8 @@ static void test_ranges_ahead_of_commit(void **state) {
     assert_int_equal(vmarena_fault_reassert(), 0);
     size_t page = vmarena_page_size();
     struct vmarena_fault fault;
-    struct vmarena *arena = make((struct vmarena_options){
-        .reserve = 64 * page, .commit = 4 * page, .commit_policy = VMARENA_COMMIT_PROTECT});
+    struct vmarena *arena = make(
+        (struct vmarena_options){.reserve = 64 * page, .commit = 4 * page, .commit_policy = VMARENA_COMMIT_PROTECT});
     char *base = vmarena_alloc(arena, page, page);
     assert_int_equal(vmarena_protect_range(arena, base + 9 * page, page, VMARENA_READ), 0);
     assert_int_equal(stats_of(arena).committed, 12 * page);

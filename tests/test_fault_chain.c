@@ -542,7 +542,8 @@ LINK(1)
 LINK(2)
 LINK(3)
 LINK(4)
-LINK(5) LINK(6) LINK(7) LINK(8) LINK(9) static void (*const links[])(int, siginfo_t *, void *) = {
+LINK(5)
+LINK(6) LINK(7) LINK(8) LINK(9) static void (*const links[])(int, siginfo_t *, void *) = {
     link_0, link_1, link_2, link_3, link_4, link_5, link_6, link_7, link_8, link_9};
 
 static void displace(int link) {

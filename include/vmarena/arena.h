@@ -78,9 +78,9 @@ enum vmarena_huge {
 
 /* All zero is a good default. */
 struct vmarena_options {
-    size_t reserve;   /* address space, rounded up to pages; 0: 64 GiB, or as much less as the process may have */
-    size_t commit;    /* commit step, rounded up to (huge) pages; 0: 64 KiB, 2 MiB if fenced, or a huge page */
-    size_t guard;     /* width of each guard, rounded up to pages; 0: one page. Wider catches wider strides */
+    size_t reserve; /* address space, rounded up to pages; 0: 64 GiB, or as much less as the process may have */
+    size_t commit;  /* commit step, rounded up to (huge) pages; 0: 64 KiB, 2 MiB if fenced, or a huge page */
+    size_t guard;   /* width of each guard, rounded up to pages; 0: one page. Wider catches wider strides */
     enum vmarena_huge huge;
     enum vmarena_fence fence;
     enum vmarena_guard_kind guard_kind;
@@ -109,22 +109,22 @@ struct vmarena_mark {
 };
 
 struct vmarena_stats {
-    size_t reserved;   /* bytes of address space, the guards at the edges not counted */
-    size_t committed;  /* bytes ready to be handed out or handed out */
-    size_t used;       /* bytes from the start to the cursor: objects, alignment and, in a fenced arena, guards */
-    size_t peak;       /* the largest "used" so far */
-    size_t objects;    /* live objects of a fenced arena; 0 in a bump arena, which does not count them */
-    size_t resident;   /* bytes in memory now, asked of the kernel; 0 where it does not tell */
-    size_t huge;       /* of these, bytes on huge pages; 0 where the kernel does not tell */
-    size_t guard;      /* bytes of each guard */
-    size_t page_size;  /* bytes of the pages asked for: the system's, or the hugetlb page obtained */
-    unsigned prot;     /* the arena's protection now (ranges apart) */
-    unsigned flags;    /* options.flags as obtained */
+    size_t reserved;  /* bytes of address space, the guards at the edges not counted */
+    size_t committed; /* bytes ready to be handed out or handed out */
+    size_t used;      /* bytes from the start to the cursor: objects, alignment and, in a fenced arena, guards */
+    size_t peak;      /* the largest "used" so far */
+    size_t objects;   /* live objects of a fenced arena; 0 in a bump arena, which does not count them */
+    size_t resident;  /* bytes in memory now, asked of the kernel; 0 where it does not tell */
+    size_t huge;      /* of these, bytes on huge pages; 0 where the kernel does not tell */
+    size_t guard;     /* bytes of each guard */
+    size_t page_size; /* bytes of the pages asked for: the system's, or the hugetlb page obtained */
+    unsigned prot;    /* the arena's protection now (ranges apart) */
+    unsigned flags;   /* options.flags as obtained */
     enum vmarena_huge huge_asked;
     enum vmarena_huge huge_obtained; /* the rung that the kernel accepted; "huge" tells what it gave */
     enum vmarena_guard_kind guard_kind;
     enum vmarena_commit_policy commit_policy;
-    bool named;     /* the kernel took the name */
+    bool named; /* the kernel took the name */
     bool sealed;
     bool annotated; /* ASan or Valgrind is told of every allocation */
 };

@@ -88,7 +88,8 @@ bool vmarena_prim_peek(uintptr_t address, uintptr_t *value) {
 /* A frame pointer points at the caller's, the return address beside it: the same on x86-64, aarch64 and others. */
 void vmarena_prim_frame_from(struct vmarena_prim_frame *frame, uintptr_t frame_address, uintptr_t return_address) {
     uintptr_t outer;
-    memcpy(&outer, (const void *)frame_address, sizeof outer); /* the frame of a function that is running: it is there */
+    memcpy(&outer, (const void *)frame_address,
+           sizeof outer); /* the frame of a function that is running: it is there */
     *frame = (struct vmarena_prim_frame){
         .pc = return_address, .sp = frame_address + 2 * sizeof(void *), .fp = outer, .exact = false};
 }
