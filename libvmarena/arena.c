@@ -53,7 +53,8 @@ static int check_writable(const struct vmarena_arena *arena) {
 static int populate(struct vmarena_arena *arena, char *start, size_t size) {
     int error = check_writable(arena);
     if (error != 0) return error;
-    vmarena_tracking_lose(arena); /* to the kernel, pages whose protection our handler would lift are read-only */
+    /* To the kernel, pages whose protection our handler would lift are read-only. */
+    vmarena_tracking_open(arena, (size_t)(start - arena->region.base), size);
     error = vmarena_prim_advise(start, size, VMARENA_PRIM_POPULATE_WRITE);
     if (error != 0) return vmarena_fail_call(error, "prefault", size);
     if ((uintptr_t)start + size > arena->populated) arena->populated = (uintptr_t)start + size;

@@ -148,12 +148,20 @@ int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **asi
 /* Makes a hole in the file that is mapped shared there: it reads as zero. */
 int vmarena_prim_punch(void *address, size_t size);
 
+struct vmarena_prim_track {
+    void *address;
+    size_t size;
+    int fd;
+    pid_t process; /* that opened it */
+};
+
 /*
  * Has the kernel note which pages of a private anonymous range are written from now on, without a fault to anybody, until
- * the descriptor is closed or, in a child, fork(2). _collect reports and begins anew; function may be NULL. An error other
- * than the function's result: it is not known what was written.
+ * it is closed or, in a child, fork(2). _collect reports and begins anew; function may be NULL. An error other than the
+ * function's result: it is not known what was written.
  */
-int vmarena_prim_track_open(void *address, size_t size, int *fd);
+int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out);
+void vmarena_prim_track_close(const struct vmarena_prim_track *track);
 int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg);
 
 /* ---- looking at processes (prim/inspect.c) ----------------------------------------------------------------------------- */

@@ -98,12 +98,13 @@ static int save_run(const struct vmarena_pages *pages, void *arg) {
     return copy(snapshot->saved + (start - snapshot->arena->region.base), start, size);
 }
 
-/* Pages that are not there are zero in the copy, too. */
+/* Pages that are not there are zero in the copy, too; those of a memory file may be there and not mapped. */
 static int save_pages(struct vmarena_snapshot *snapshot) {
     unsigned known;
     uint64_t base = (uintptr_t)snapshot->arena->region.base;
     struct vmarena_prim_pages_wish wish = {base, base + snapshot->size, VMARENA_PAGE_DIRTY, &known, false};
-    int error = vmarena_prim_pages(0, &wish, save_run, snapshot);
+    bool tells = snapshot->arena->backing == NULL;
+    int error = tells ? vmarena_prim_pages(0, &wish, save_run, snapshot) : -EOPNOTSUPP;
     if (error == 0 || error == -EACCES) return error;
     snapshot->copied = snapshot->size;
     return copy(snapshot->saved, snapshot->arena->region.base, snapshot->size);
@@ -141,6 +142,8 @@ static void drop_memory(struct vmarena_snapshot *snapshot) {
 /* Saves first, and tracks from then on: nobody writes meanwhile. */
 static int take_by_tracking(struct vmarena_snapshot *snapshot, enum vmarena_tracking tracking) {
     struct vmarena_arena *arena = snapshot->arena;
+    if (arena->backing != NULL)
+        return vmarena_fail(-EOPNOTSUPP, "an arena made with VMARENA_MEMFD is tracked by its file or not at all");
     if (arena->page != vmarena_prim_page_size())
         return vmarena_fail(-EOPNOTSUPP, "writes to hugetlb pages are not tracked");
     if ((arena->region.prot & VMARENA_WRITE) == 0) return vmarena_fail(-EACCES, "the arena is not writable now");

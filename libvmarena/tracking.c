@@ -89,10 +89,15 @@ static void collect_bits(struct vmarena_arena *arena, const struct report *repor
 /* ---- by the kernel ----------------------------------------------------------------------------------------------- */
 
 static int begin_scanning(struct vmarena_arena *arena, size_t size) {
-    int error = vmarena_prim_track_open(arena->region.base, size, &arena->tracker.fd);
+    int error = vmarena_prim_track_open(arena->region.base, size, &arena->tracker.track);
     if (error == 0) return 0;
     return vmarena_fail(-EOPNOTSUPP, "the kernel cannot track writes here: no userfaultfd(2) with asynchronous write "
                                      "protection, or no PAGEMAP_SCAN (both Linux 6.7)");
+}
+
+static void close_track(struct vmarena_tracker *tracker) {
+    if (tracker->track.fd >= 0) vmarena_prim_track_close(&tracker->track);
+    tracker->track.fd = -1;
 }
 
 struct scan {
@@ -111,20 +116,20 @@ static int pass_on(const struct vmarena_pages *pages, void *arg) {
 static void collect_scan(struct vmarena_arena *arena, const struct report *report) {
     struct vmarena_tracker *tracker = &arena->tracker;
     struct scan scan = {report, tracker->base};
-    int fd;
+    struct vmarena_prim_track track;
     if (!tracker->lost && vmarena_prim_track_collect(tracker->base, tracker->size, pass_on, &scan) == 0) return;
     report->report(report->arg, 0, tracker->size);
-    tracker->lost = vmarena_prim_track_open(tracker->base, tracker->size, &fd) != 0;
+    tracker->lost = vmarena_prim_track_open(tracker->base, tracker->size, &track) != 0;
     if (tracker->lost) return;
-    vmarena_prim_file_close(tracker->fd);
-    tracker->fd = fd;
+    close_track(tracker);
+    tracker->track = track;
 }
 
 /* ---- either ------------------------------------------------------------------------------------------------------ */
 
 static int begin(struct vmarena_arena *arena, enum vmarena_tracking kind, size_t size) {
     struct vmarena_tracker *tracker = &arena->tracker;
-    *tracker = (struct vmarena_tracker){.kind = kind, .base = arena->region.base, .fd = -1};
+    *tracker = (struct vmarena_tracker){.kind = kind, .base = arena->region.base, .track.fd = -1};
     int error = kind == VMARENA_TRACK_SCAN ? begin_scanning(arena, size) : begin_protecting(arena);
     if (error == 0 && kind == VMARENA_TRACK_PROTECT) error = protect_more(arena, 0, size);
     if (error == 0) tracker->size = size;
@@ -140,8 +145,7 @@ static int extend(struct vmarena_arena *arena, size_t size) {
         if (error == 0) tracker->size = size;
         return error;
     }
-    vmarena_prim_file_close(tracker->fd);
-    tracker->fd = -1;
+    close_track(tracker);
     tracker->lost = true;
     tracker->size = size;
     int error = begin_scanning(arena, size);
@@ -163,7 +167,7 @@ void vmarena_tracking_end(struct vmarena_arena *arena) {
         if (tracker->size != 0 && !tracker->lost)
             (void)vmarena_prim_protect(tracker->base, tracker->size, arena->region.prot);
         if (tracker->written != NULL) (void)vmarena_prim_unmap((void *)tracker->written, tracker->written_size);
-    } else if (tracker->kind == VMARENA_TRACK_SCAN && tracker->fd >= 0) vmarena_prim_file_close(tracker->fd);
+    } else if (tracker->kind == VMARENA_TRACK_SCAN) close_track(tracker);
     *tracker = (struct vmarena_tracker){.kind = VMARENA_TRACK_AUTO};
 }
 
@@ -196,7 +200,9 @@ void vmarena_tracking_lose(struct vmarena_arena *arena) {
 void vmarena_tracking_open(struct vmarena_arena *arena, size_t start, size_t size) {
     struct vmarena_tracker *tracker = &arena->tracker;
     size_t page = vmarena_prim_page_size();
-    if (tracker->kind != VMARENA_TRACK_PROTECT || tracker->lost) return;
-    if (vmarena_prim_protect(tracker->base + start, size, arena->region.prot) != 0) return;
-    for (size_t i = start / page; i < (start + size) / page; i++) set_bit(tracker, i);
+    if (tracker->kind != VMARENA_TRACK_PROTECT || tracker->lost || start >= tracker->size) return;
+    if (size > tracker->size - start) size = tracker->size - start;
+    if (vmarena_prim_protect(tracker->base + start, size, arena->region.prot) != 0) vmarena_tracking_lose(arena);
+    else
+        for (size_t i = start / page; i < (start + size) / page; i++) set_bit(tracker, i);
 }

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "prim.h"
 #include "vmarena/inspect.h"
 #include "vmarena/snapshot.h"
 
@@ -16,11 +17,11 @@ struct vmarena_arena;
 struct vmarena_tracker {
     enum vmarena_tracking kind; /* SCAN, PROTECT, or AUTO: none */
     char *base;
-    size_t size;               /* bytes from base on that are tracked */
-    int fd;                    /* SCAN */
-    _Atomic uint64_t *written; /* PROTECT: a bit a page of the region */
-    size_t written_size;       /* its bytes */
-    _Atomic bool lost;         /* what was written is not known: all */
+    size_t size;                     /* bytes from base on that are tracked */
+    struct vmarena_prim_track track; /* SCAN; fd -1: none now */
+    _Atomic uint64_t *written;       /* PROTECT: a bit a page of the region */
+    size_t written_size;             /* its bytes */
+    _Atomic bool lost;               /* what was written is not known: all */
 };
 
 /*
@@ -37,7 +38,7 @@ void vmarena_tracking_collect(struct vmarena_arena *arena, void (*report)(void *
 /* The protection of the arena is about to be changed: what is tracked by it is lost. */
 void vmarena_tracking_lose(struct vmarena_arena *arena);
 
-/* Before many writes to a range: spares a fault a page. */
+/* Before many writes to a range, or one by the kernel: what of it is tracked counts as written and can be. */
 void vmarena_tracking_open(struct vmarena_arena *arena, size_t start, size_t size);
 
 #endif

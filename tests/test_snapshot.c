@@ -267,6 +267,61 @@ static void test_cost_of_restoring(void **state) {
     }
 }
 
+/* Its pages are the file's, whatever the process has mapped: all are compared, and tracking is the file's business. */
+static void test_memory_file_compared(void **state) {
+    (void)state;
+    enum vmarena_tracking refused[] = {VMARENA_TRACK_SCAN, VMARENA_TRACK_PROTECT};
+    size_t size = 20 * page;
+    struct vmarena_snapshot *snapshot;
+    struct vmarena *arena = make(VMARENA_TRACK_FILE, 64 * page), *clone;
+    unsigned char *bytes = take(arena, size), *copy = malloc(size);
+    fill(bytes, size);
+    memcpy(copy, bytes, size);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(vmarena_snapshot(&snapshot, arena, refused[i]), -EOPNOTSUPP);
+        assert_string_equal(vmarena_explain(), "an arena made with VMARENA_MEMFD is tracked by its file or not at all");
+    }
+    snapshot = snap(arena, VMARENA_TRACK_COMPARE);
+    bytes[3 * page]++;
+    struct vmarena_snapshot *by_file = snap(arena, VMARENA_TRACK_FILE);
+    bytes[4 * page]++;
+    restore(arena, snapshot);
+    assert_memory_equal(bytes, copy, size);
+    restore(arena, by_file);
+    assert_int_equal(bytes[3 * page], (unsigned char)(copy[3 * page] + 1));
+    assert_int_equal(vmarena_clone(&clone, snapshot), 0);
+    assert_memory_equal(take(clone, 1) - size, copy, size);
+    vmarena_destroy(clone);
+    vmarena_snapshot_free(snapshot);
+    vmarena_snapshot_free(by_file);
+    vmarena_destroy(arena);
+    free(copy);
+}
+
+/* Pages that the kernel brings in are written by it, too, and make nothing else count as written. */
+static void test_prefault_after_a_snapshot(void **state) {
+    (void)state;
+    ready();
+    for (unsigned i = 0; i < WAYS; i++) {
+        struct vmarena_snapshot_info info;
+        if (!can(ways[i])) continue;
+        struct vmarena *arena = make(ways[i], 1024 * page);
+        unsigned char *bytes = take(arena, 99 * page + 1); /* and the next object begins in the last page */
+        memset(bytes, 1, 99 * page + 1);
+        struct vmarena_snapshot *snapshot = snap(arena, ways[i]);
+        bytes[5 * page] = 2;
+        assert_int_equal(vmarena_prefault(arena, 100 * page), 0);
+        memset(take(arena, 100 * page), 3, 100 * page);
+        restore(arena, snapshot);
+        assert_int_equal(bytes[5 * page], 1);
+        assert_int_equal(bytes[99 * page], 1);
+        assert_int_equal(vmarena_snapshot_info(snapshot, &info), 0);
+        if (ways[i] != VMARENA_TRACK_FILE) assert_int_equal(info.restored, 2 * page);
+        vmarena_snapshot_free(snapshot);
+        vmarena_destroy(arena);
+    }
+}
+
 /* A file that nobody else holds takes up what was written; otherwise all is copied. */
 static void test_second_snapshot_of_a_file(void **state) {
     (void)state;
@@ -692,6 +747,45 @@ static void test_fork(void **state) {
     }
 }
 
+/* It has the descriptor that tracks its parent's pages, and must not keep the parent from tracking anew, nor end it. */
+static void test_tracking_anew_while_a_child_lives(void **state) {
+    (void)state;
+    int to_child[2], status;
+    char byte = 0;
+    if (!can(VMARENA_TRACK_SCAN)) {
+        print_message("skip: the kernel cannot track writes here\n");
+        skip();
+    }
+    struct vmarena *arena = make(VMARENA_TRACK_SCAN, 64 * page);
+    unsigned char *bytes = take(arena, 10 * page);
+    memset(bytes, 1, 10 * page);
+    struct vmarena_snapshot *first = snap(arena, VMARENA_TRACK_SCAN);
+    assert_int_equal(pipe(to_child), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        vmarena_snapshot_free(first);
+        _exit(read(to_child[0], &byte, 1) == 1 ? 0 : 1);
+    }
+    memset(take(arena, 10 * page), 1, 10 * page);
+    struct vmarena_snapshot *more = snap(arena, VMARENA_TRACK_SCAN);
+    bytes[12 * page] = 2;
+    assert_dirty(arena, more, bytes, 1, (size_t[][2]){{12, 13}});
+    vmarena_snapshot_free(first);
+    vmarena_snapshot_free(more);
+    struct vmarena_snapshot *again = snap(arena, VMARENA_TRACK_SCAN);
+    bytes[5 * page] = 2;
+    assert_int_equal(write(to_child[1], &byte, 1), 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    bytes[7 * page] = 2;
+    assert_dirty(arena, again, bytes, 2, (size_t[][2]){{5, 6}, {7, 8}});
+    close(to_child[0]);
+    close(to_child[1]);
+    vmarena_snapshot_free(again);
+    vmarena_destroy(arena);
+}
+
 /* While the parent goes on writing to a file that it froze for the child. */
 static void test_child_keeps_the_file_of_its_parent(void **state) {
     (void)state;
@@ -876,6 +970,8 @@ int main(void) {
         cmocka_unit_test(test_many_snapshots),
         cmocka_unit_test(test_dirty_pages),
         cmocka_unit_test(test_cost_of_restoring),
+        cmocka_unit_test(test_memory_file_compared),
+        cmocka_unit_test(test_prefault_after_a_snapshot),
         cmocka_unit_test(test_second_snapshot_of_a_file),
         cmocka_unit_test(test_clones),
         cmocka_unit_test(test_clone_is_an_arena),
@@ -888,6 +984,7 @@ int main(void) {
         cmocka_unit_test(test_protect_beyond_the_map_limit),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_tracking_anew_while_a_child_lives),
         cmocka_unit_test(test_child_keeps_the_file_of_its_parent),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_nothing_allocated),

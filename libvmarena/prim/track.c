@@ -64,17 +64,22 @@ static int open_async(void) {
     return error;
 }
 
-int vmarena_prim_track_open(void *address, size_t size, int *out) {
+int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out) {
     struct uffdio_register area = {.range = {(uint64_t)(uintptr_t)address, size}, .mode = UFFDIO_REGISTER_MODE_WP};
-    int fd = open_async();
-    if (fd < 0) return fd;
-    if (ioctl(fd, UFFDIO_REGISTER, &area) == 0) {
-        *out = fd;
-        return vmarena_prim_track_collect(address, size, NULL, NULL);
-    }
-    int error = -errno;
-    close(fd);
+    struct vmarena_prim_track track = {address, size, open_async(), getpid()};
+    if (track.fd < 0) return track.fd;
+    int error = ioctl(track.fd, UFFDIO_REGISTER, &area) == 0 ? 0 : -errno;
+    if (error == 0) error = vmarena_prim_track_collect(address, size, NULL, NULL);
+    if (error == 0) *out = track;
+    else vmarena_prim_track_close(&track);
     return error;
+}
+
+void vmarena_prim_track_close(const struct vmarena_prim_track *track) {
+    struct uffdio_range range = {(uint64_t)(uintptr_t)track->address, track->size};
+    /* Closing ends it only when no child of fork(2) has the descriptor too; what a child has is its parent's still. */
+    if (track->process == getpid()) (void)ioctl(track->fd, UFFDIO_UNREGISTER, &range);
+    close(track->fd);
 }
 
 /* Gets what was written, and protects it again, at one stroke. */
@@ -121,9 +126,10 @@ int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **asi
     return (void)address, (void)size, (void)align, (void)aside, -EOPNOTSUPP;
 }
 int vmarena_prim_punch(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
-int vmarena_prim_track_open(void *address, size_t size, int *out) {
+int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out) {
     return (void)address, (void)size, (void)out, -EOPNOTSUPP;
 }
+void vmarena_prim_track_close(const struct vmarena_prim_track *track) { (void)track; }
 int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg) {
     return (void)address, (void)size, (void)function, (void)arg, -EOPNOTSUPP;
 }
