@@ -20,8 +20,11 @@ const char vmarena_claims_registered[1], vmarena_claims_any[1], vmarena_claims_o
  * else's, called in between, may have jumped away and left it as it was. */
 struct busy {
     uintptr_t explaining, repairing; /* the frame that does, or 0 */
-    struct vmarena_scope *floor;     /* the scopes from here on outwards get none of a repair function's own faults */
+    struct vmarena_scope *floor;     /* the scopes from here on outwards get none of the faults that come meanwhile */
+    unsigned depth;                  /* of faults while explaining one */
 };
+/* A signal handler that comes in between may fault as at any time; but a fault of our own would come again for ever. */
+#define DEEPEST 4
 
 /* The chain in progress: for which signal, from which frame, and how far down the handlers before ours. */
 struct chain {
@@ -303,24 +306,32 @@ static void explain_stray(struct vmarena_fault *fault) {
     copy_name(fault, nearest);
 }
 
-static void explain(struct vmarena_fault *fault, const struct vmarena_region *region) {
-    thread.busy.explaining = vmarena_prim_stack_here();
+/* Of what the thread is at, as much as a fault interrupts that is found here on the stack. */
+static struct busy interrupted(uintptr_t here) {
+    struct busy busy = thread.busy;
+    if (here >= busy.explaining) busy.explaining = busy.depth = 0;
+    if (here >= busy.repairing) busy.repairing = 0;
+    if (busy.explaining == 0 && busy.repairing == 0) busy.floor = NULL;
+    return busy;
+}
+
+static void explain(struct vmarena_fault *fault, const struct vmarena_region *region, struct busy outer) {
+    thread.busy = (struct busy){vmarena_prim_stack_here(), outer.repairing, thread.top, outer.depth + 1};
     if (region == NULL) explain_stray(fault);
     else {
         fault->kind = vmarena_prim_fault_kind(fault->signo, fault->code);
         copy_name(fault, region);
         region->explain(region, fault);
     }
-    thread.busy.explaining = 0;
+    thread.busy = outer;
 }
 
-static bool repair(const struct vmarena_fault *fault, struct vmarena_region *region) {
+static bool repair(const struct vmarena_fault *fault, struct vmarena_region *region, struct busy outer) {
     vmarena_fault_fn *function = atomic_load_explicit(&region->repair, memory_order_acquire);
     if (function == NULL) return false;
-    thread.busy.floor = thread.top;
-    thread.busy.repairing = vmarena_prim_stack_here();
+    thread.busy = (struct busy){.repairing = vmarena_prim_stack_here(), .floor = thread.top};
     bool repaired = function(fault, region->repair_arg);
-    thread.busy.repairing = 0;
+    thread.busy = outer;
     return repaired;
 }
 
@@ -352,18 +363,17 @@ static bool is_operand(int signo, const siginfo_t *info) {
 }
 
 static bool deal(int signo, siginfo_t *info, void *context, int saved_errno) {
-    uintptr_t here = vmarena_prim_stack_here();
-    if (here < thread.busy.explaining) return false;
+    struct busy outer = interrupted(vmarena_prim_stack_here());
+    if (outer.depth == DEEPEST) return false;
     if (!vmarena_prim_fault_is_access(signo, info) && !is_operand(signo, info)) return false;
     struct vmarena_fault fault;
     vmarena_prim_fault_read(&fault, signo, info, context);
     struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);
     if (region == NULL && thread.top == NULL) return false;
     if (region != NULL && is_watched(&fault, region)) return true;
-    explain(&fault, region);
-    bool in_repair = here < thread.busy.repairing;
-    if (region != NULL && !in_repair && repair(&fault, region)) return true;
-    struct vmarena_scope *scope = find_scope(region, in_repair ? thread.busy.floor : NULL);
+    explain(&fault, region, outer);
+    if (region != NULL && outer.repairing == 0 && repair(&fault, region, outer)) return true;
+    struct vmarena_scope *scope = find_scope(region, outer.floor);
     if (scope == NULL) return false;
     scope->fault = fault;
     set_last(scope);

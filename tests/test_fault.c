@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "prim.h"
+#include "region.h"
 #include "support.h"
 
 static size_t page;
@@ -1110,6 +1111,75 @@ static void test_scope_in_a_signal_handler(void **state) {
     vmarena_destroy(arena);
 }
 
+static void interrupted_explain(const struct vmarena_region *region, struct vmarena_fault *fault) {
+    raise(SIGUSR1);
+    fault->kind = VMARENA_FAULT_OVERRUN;
+    fault->object = region->base;
+}
+
+static bool count_repair_of_signal(const struct vmarena_fault *fault, void *arg) {
+    (void)arg;
+    repairs += fault->address == signal_address;
+    return false;
+}
+
+/* Recovery 32: the same where it interrupts the library's own handler, which is finding out what an address means. */
+static void test_scope_in_a_signal_handler_within_ours(void **state) {
+    (void)state;
+    skip_under_tsan("a fault in a handler kills");
+    static struct vmarena_region region = {.explain = interrupted_explain, .owner = &region}; /* never unmapped */
+    struct vmarena_region_plan plan = {page, page, page, VMARENA_COMMIT_PROTECT};
+    struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
+    struct sigaction action = {.sa_flags = 0}, before;
+    ready();
+    signal_address = take(arena, 24) + 25;
+    repairs = 0;
+    assert_int_equal(vmarena_on_fault(arena, count_repair_of_signal, NULL), 0);
+    assert_int_equal(vmarena_region_reserve(&region, &plan), 0);
+    action.sa_handler = faulting_signal;
+    assert_int_equal(sigaction(SIGUSR1, &action, &before), 0);
+    for (int round = 1; round <= 5; round++) {
+        signals_seen = 0;
+        struct vmarena_fault fault = fault_of(region.base + 7, true);
+        assert_fault(&fault, .signo = SIGSEGV, .address = region.base + 7, .access = VMARENA_ACCESS_WRITE,
+                     .kind = VMARENA_FAULT_OVERRUN, .object = region.base);
+        assert_int_equal(signals_seen, 1);
+        assert_int_equal(repairs, round);
+    }
+    assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+    vmarena_region_release(&region);
+    vmarena_destroy(arena);
+}
+
+static void faulting_explain(const struct vmarena_region *region, struct vmarena_fault *fault) {
+    (void)fault;
+    (void)peek(region->base + 9);
+}
+
+/* The site of the second fault is told by the handler that was there before. */
+static void fault_with_faulting_explain(void *arg) {
+    struct vmarena_region *region = arg;
+    struct sigaction action = {.sa_flags = SA_SIGINFO};
+    action.sa_sigaction = site_handler;
+    clumsy_inner = region->base + 9;
+    sigaction(SIGSEGV, &action, NULL);
+    CHECK(vmarena_fault_reassert() == 0);
+    (void)vmarena_try_any(peek_body, region->base + 7, NULL);
+    _exit(98);
+}
+
+/* Recovery 41: a mistake of the library's own, there, does not go round in a circle either, nor does a scope hide it. */
+static void test_fault_within_ours(void **state) {
+    (void)state;
+    skip_under_tsan("a fault in a handler kills");
+    static struct vmarena_region region = {.explain = faulting_explain, .owner = &region};
+    struct vmarena_region_plan plan = {page, page, page, VMARENA_COMMIT_PROTECT};
+    ready();
+    assert_int_equal(vmarena_region_reserve(&region, &plan), 0);
+    assert_exits(fault_with_faulting_explain, &region, 43);
+    vmarena_region_release(&region);
+}
+
 /* ---- the program ---------------------------------------------------------------------------------------------------------------- */
 
 int main(void) {
@@ -1151,6 +1221,8 @@ int main(void) {
         cmocka_unit_test(test_nested_delivery_keeps_the_record),
         cmocka_unit_test(test_bodies_between_landing_and_question),
         cmocka_unit_test(test_scope_in_a_signal_handler),
+        cmocka_unit_test(test_scope_in_a_signal_handler_within_ours),
+        cmocka_unit_test(test_fault_within_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
