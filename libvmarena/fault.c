@@ -61,38 +61,45 @@ static void handle(int signo, siginfo_t *info, void *context);
 
 static unsigned signal_index(int signo) { return signo == SIGBUS; }
 
+static unsigned count_earlier(unsigned i) { return atomic_load_explicit(&earlier[i].count, memory_order_relaxed); }
+static void set_count(unsigned i, unsigned count) {
+    atomic_store_explicit(&earlier[i].count, count, memory_order_release);
+}
+
 /*
- * Another thread may fault and chain at any moment. So an earlier handler is entered before ours takes its place and stays
- * entered when ours is gone, and an entry is written again only where there is something else to write.
+ * Another thread may fault and chain at any moment. So an earlier handler is entered before ours takes its place, the first
+ * stays entered when ours is gone, and an entry is written again only where there is something else to write.
  */
-static int enter_earlier(unsigned i, unsigned count) {
+static int enter_earlier(unsigned i) {
     struct vmarena_prim_action now, *action = earlier[i].action;
+    unsigned count = count_earlier(i);
     int error = vmarena_prim_signal_get(signals[i], &now);
     if (error != 0) return vmarena_fail_call(error, "sigaction", 0);
     /* Who displaces us again and again, as a test framework does around each test, is kept once. */
     if (count > 0 && vmarena_prim_signal_same(&now, &action[count - 1])) return 0;
     if (count == EARLIER) return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
-    /* At a new install there is one already, of the install before. */
-    unsigned known = atomic_load_explicit(&earlier[i].count, memory_order_relaxed);
-    if (known <= count || !vmarena_prim_signal_same(&now, &action[count])) action[count] = now;
-    atomic_store_explicit(&earlier[i].count, count + 1, memory_order_release);
+    if (!vmarena_prim_signal_same(&now, &action[count])) action[count] = now;
+    set_count(i, count + 1);
     return 0;
 }
 
-/* On top of `count` earlier handlers. */
-static int put_ours(unsigned i, unsigned count) {
-    unsigned known = atomic_load_explicit(&earlier[i].count, memory_order_relaxed);
-    if (known > 0 && vmarena_prim_signal_is(signals[i], handle) == 1) return 0;
-    int error = enter_earlier(i, count);
+static int put_ours(unsigned i) {
+    unsigned count = count_earlier(i);
+    if (count > 0 && vmarena_prim_signal_is(signals[i], handle) == 1) return 0;
+    int error = enter_earlier(i);
     if (error != 0) return error;
     error = vmarena_prim_signal_set(signals[i], handle);
     if (error == 0) return 0;
-    atomic_store_explicit(&earlier[i].count, known, memory_order_release);
+    set_count(i, count);
     return vmarena_fail_call(error, "sigaction", 0);
 }
 
-/* The handler that was there first comes back; what reassertions piled up goes with ours. */
-static void take_ours(unsigned i) { (void)vmarena_prim_signal_restore(signals[i], &earlier[i].action[0]); }
+/* The handler below ours comes back. Ours may still be called by it, for the ones below. */
+static void take_ours(unsigned i) {
+    unsigned count = count_earlier(i);
+    (void)vmarena_prim_signal_restore(signals[i], &earlier[i].action[count - 1]);
+    if (count > 1) set_count(i, count - 1);
+}
 
 static bool displaced(void) {
     for (unsigned i = 0; i < SIGNALS; i++)
@@ -102,9 +109,12 @@ static bool displaced(void) {
 
 /* Under the lock. */
 static int set_both(void) {
-    int error = put_ours(0, 0);
+    /* What installs and displacements in turn piled up is of no use where it is full. */
+    for (unsigned i = 0; i < SIGNALS; i++)
+        if (count_earlier(i) == EARLIER) set_count(i, 0);
+    int error = put_ours(0);
     if (error != 0) return error;
-    error = put_ours(1, 0);
+    error = put_ours(1);
     if (error != 0) take_ours(0);
     else atomic_store_explicit(&state, INSTALLED, memory_order_release);
     return error;
@@ -163,8 +173,7 @@ int vmarena_fault_reassert(void) {
     int error = 0;
     vmarena_prim_global_lock();
     if (atomic_load_explicit(&state, memory_order_relaxed) == INSTALLED)
-        for (unsigned i = 0; i < SIGNALS && error == 0; i++)
-            error = put_ours(i, atomic_load_explicit(&earlier[i].count, memory_order_relaxed));
+        for (unsigned i = 0; i < SIGNALS && error == 0; i++) error = put_ours(i);
     vmarena_prim_global_unlock();
     return error;
 }

@@ -504,9 +504,9 @@ static void uninstall_displaced(void *arg) {
     CHECK(vmarena_fault_uninstall() == -EBUSY);
     CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction != info_handler);
     CHECK(vmarena_fault_reassert() == 0 && vmarena_fault_uninstall() == 0);
-    /* The ones that were there first come back. */
-    CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
-    CHECK(sigaction(SIGBUS, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
+    /* The ones that ours were put on top of come back: nobody loses a handler by it. */
+    CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == info_handler);
+    CHECK(sigaction(SIGBUS, NULL, &now) == 0 && now.sa_handler == SIG_IGN);
 }
 
 static void test_uninstall(void **state) {
@@ -535,16 +535,19 @@ static void pass_on(int link, int signo, siginfo_t *info, void *context) {
     else _exit(92);
 }
 
-#define LINK(n)                                                                                                        \
-    static void link_##n(int signo, siginfo_t *info, void *context) { pass_on(n, signo, info, context); }
-LINK(0)
-LINK(1)
-LINK(2)
-LINK(3)
-LINK(4)
-LINK(5)
-LINK(6) LINK(7) LINK(8) LINK(9) static void (*const links[])(int, siginfo_t *, void *) = {
-    link_0, link_1, link_2, link_3, link_4, link_5, link_6, link_7, link_8, link_9};
+#define LINK(n) static void link_##n(int signo, siginfo_t *info, void *context)
+LINK(0) { pass_on(0, signo, info, context); }
+LINK(1) { pass_on(1, signo, info, context); }
+LINK(2) { pass_on(2, signo, info, context); }
+LINK(3) { pass_on(3, signo, info, context); }
+LINK(4) { pass_on(4, signo, info, context); }
+LINK(5) { pass_on(5, signo, info, context); }
+LINK(6) { pass_on(6, signo, info, context); }
+LINK(7) { pass_on(7, signo, info, context); }
+LINK(8) { pass_on(8, signo, info, context); }
+LINK(9) { pass_on(9, signo, info, context); }
+static void (*const links[])(int, siginfo_t *, void *) = {link_0, link_1, link_2, link_3, link_4,
+                                                          link_5, link_6, link_7, link_8, link_9};
 
 static void displace(int link) {
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
@@ -619,6 +622,36 @@ static void displaced_a_hundred_times(void *arg) {
     CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == info_handler);
 }
 
+static void check_passed_on_once(void) {
+    ordered = 0;
+    seen.calls = 0;
+    close_foreign();
+    poke(foreign + 9, 1);
+    CHECK(seen.calls == 1 && seen.address == foreign + 9 && ordered == 1);
+}
+
+/* Recovery 27: who displaced ours, and was displaced again, is on top once ours is gone. It still passes on to ours, which
+ * passes on to the one before; that is so after another install, too. */
+static void uninstall_after_reassert(void *arg) {
+    struct sigaction now;
+    (void)arg;
+    set_handler(SA_SIGINFO, info_handler);
+    open_arena();
+    CHECK(vmarena_fault_install() == 0);
+    displace(0);
+    CHECK(vmarena_fault_reassert() == 0);
+    for (int round = 0; round < 20; round++) {
+        check_passed_on_once();
+        CHECK(vmarena_fault_uninstall() == 0);
+        CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == links[0]);
+        check_passed_on_once();
+        CHECK(vmarena_fault_install() == 0);
+        ordered = 0;
+        check_catches();
+        CHECK(ordered == 0);
+    }
+}
+
 /* The mask belongs to a handler as its function does: another mask is another handler. */
 static void displaced_with_another_mask(void *arg) {
     (void)arg;
@@ -641,6 +674,7 @@ static void test_reassert(void **state) {
     for (size_t i = 0; i < 3; i++) assert_runs(reassert_without_cycle, &counts[i]);
     assert_runs(too_many_displacements, NULL);
     assert_runs(displaced_a_hundred_times, NULL);
+    assert_runs(uninstall_after_reassert, NULL);
 }
 
 static void test_reassert_with_another_mask(void **state) {
