@@ -13,7 +13,8 @@ static const char help[] = "usage: vmarena caps [--json]\n"
                            "\n"
                            "What this system can do, each thing found by trying it once, as this user.\n"
                            "\n"
-                           "  -j, --json     for programs\n";
+                           "  -j, --json     for programs\n"
+                           "  -h, --help     this\n";
 
 /* A thing that is there or not, and what it is good for. */
 struct ability {
@@ -112,7 +113,7 @@ int vmarena_command_caps(int count, char **arguments) {
     opterr = 0;
     for (int option; (option = getopt_long(count, arguments, "+:jh", options, NULL)) != -1;) {
         if (option == 'j') json = true;
-        else if (option == 'h') return fputs(help, stdout) < 0;
+        else if (option == 'h') return vmarena_print_help("caps", help);
         else return vmarena_complain_option("caps", option, arguments);
     }
     if (optind < count)

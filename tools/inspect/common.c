@@ -56,7 +56,18 @@ int vmarena_parse_process(const char *command, const char *text, pid_t *out) {
 
 int vmarena_finish_output(const char *command) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
-    return errno == EPIPE ? 0 : vmarena_complain(VMARENA_EXIT_FAILED, command, "writing: %s", strerror(errno));
+    return vmarena_complain(VMARENA_EXIT_FAILED, command, "writing: %s", strerror(errno));
+}
+
+int vmarena_close_output(const char *command, FILE *file, const char *name) {
+    bool failed = ferror(file) != 0;
+    if (fclose(file) == 0 && !failed) return 0;
+    return vmarena_complain(VMARENA_EXIT_FAILED, command, "%s: %s", name, strerror(errno));
+}
+
+int vmarena_print_help(const char *command, const char *text) {
+    fputs(text, stdout);
+    return vmarena_finish_output(command);
 }
 
 bool vmarena_parse_color(const char *word, FILE *out, bool *color) {
@@ -124,6 +135,7 @@ static void print_by(FILE *out, const char *text, const char *invalid, bool (*sp
 static bool nothing_special(FILE *out, unsigned char c) { return (void)out, (void)c, false; }
 
 static bool special_in_json(FILE *out, unsigned char c) {
+    if (c == '<') return fputs("\\u003c", out) >= 0; /* so that it can stand in a script of HTML */
     if (c != '"' && c != '\\') return false;
     fprintf(out, "\\%c", c);
     return true;
@@ -162,6 +174,26 @@ const char *vmarena_bytes(uint64_t bytes, char text[32]) {
     for (; value >= 1024 && unit + 1 < sizeof units / sizeof units[0]; unit++) value /= 1024;
     (void)snprintf(text, 32, unit == 0 && bytes % 1024 == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
     return text;
+}
+
+const char *vmarena_tail(const char *text, size_t characters) {
+    const char *at = text + strlen(text);
+    while (at > text && characters > 0)
+        if (((unsigned char)*--at & 0xc0) != 0x80) characters--; /* not the middle of a character */
+    return at;
+}
+
+enum vmarena_permission vmarena_permission(unsigned prot) {
+    if (prot & VMARENA_EXEC) return prot & VMARENA_WRITE ? VMARENA_WRITES_AND_RUNS : VMARENA_RUNS;
+    if (prot & VMARENA_WRITE) return VMARENA_WRITES;
+    return prot & VMARENA_READ ? VMARENA_READS : VMARENA_NO_ACCESS;
+}
+
+const char *vmarena_permission_color(enum vmarena_permission permission) {
+    static const char *const colors[] = {
+        [VMARENA_NOTHING] = "0", [VMARENA_NO_ACCESS] = "90", [VMARENA_READS] = "36",
+        [VMARENA_WRITES] = "33", [VMARENA_RUNS] = "32",      [VMARENA_WRITES_AND_RUNS] = "1;31"};
+    return colors[permission];
 }
 
 const char *vmarena_permissions(unsigned prot, bool shared, char text[5]) {

@@ -22,8 +22,14 @@ bool vmarena_parse_number(const char *text, uint64_t least, uint64_t most, uint6
 /* A process, which must be there. 0, or the exit code after a complaint. */
 int vmarena_parse_process(const char *command, const char *text, pid_t *out);
 
-/* What standard output, flushed, came to: 0, or the exit code after a complaint (a full disk; not a closed pipe). */
+/* What standard output, flushed, came to: 0, or the exit code after a complaint. */
 int vmarena_finish_output(const char *command);
+
+/* The same of a file, which is closed. */
+int vmarena_close_output(const char *command, FILE *file, const char *name);
+
+/* The text on standard output; gives the exit code. */
+int vmarena_print_help(const char *command, const char *text);
 
 /* "always", "never", or "auto": on a terminal, unless NO_COLOR is set (no-color.org). False for any other word. */
 bool vmarena_parse_color(const char *word, FILE *out, bool *color);
@@ -38,9 +44,26 @@ void vmarena_print_json(FILE *out, const char *text);
 /* For the text and attributes of HTML and SVG. */
 void vmarena_print_markup(FILE *out, const char *text);
 
+/* The last characters of UTF-8, at most so many. */
+const char *vmarena_tail(const char *text, size_t characters);
+
 /* 1234567 as "1,234,567"; 12582912 as "12.0 MiB". Both need 32 bytes. */
 const char *vmarena_grouped(uint64_t value, char text[32]);
 const char *vmarena_bytes(uint64_t bytes, char text[32]);
+
+/* What may be done to a mapping, as pictures and tables tell it apart by colour. */
+enum vmarena_permission {
+    VMARENA_NOTHING, /* no mapping */
+    VMARENA_NO_ACCESS,
+    VMARENA_READS,
+    VMARENA_WRITES, /* with or without reading */
+    VMARENA_RUNS,   /* as before */
+    VMARENA_WRITES_AND_RUNS
+};
+enum vmarena_permission vmarena_permission(unsigned prot);
+
+/* The colour of a terminal for it: a number of "Select Graphic Rendition". */
+const char *vmarena_permission_color(enum vmarena_permission permission);
 
 /* "rwxp" */
 const char *vmarena_permissions(unsigned prot, bool shared, char text[5]);

@@ -18,22 +18,13 @@ static const char help[] =
     "\n"
     "  -p, --pages    how much of each is in memory, dirty, swapped, and guard markers\n"
     "  -j, --json     everything, for programs\n"
-    "  --color=WHEN   auto (the default), always or never\n";
+    "  --color=WHEN   auto (the default), always or never\n"
+    "  -h, --help     this\n";
 
 struct wish {
     bool pages, json, color;
     pid_t pid;
 };
-
-static const char *color_of(const struct vmarena_mapping *mapping) {
-    switch (mapping->prot) {
-    case VMARENA_NONE: return "\033[90m";
-    case VMARENA_READ: return "\033[36m";
-    case VMARENA_READ | VMARENA_WRITE: return "\033[33m";
-    case VMARENA_READ | VMARENA_EXEC: return "\033[32m";
-    default: return mapping->prot & VMARENA_EXEC && mapping->prot & VMARENA_WRITE ? "\033[1;31m" : "\033[35m";
-    }
-}
 
 static void print_kib(uint64_t bytes) { printf(" %9llu", (unsigned long long)(bytes / 1024)); }
 
@@ -60,7 +51,7 @@ static void print_owner(const struct vmarena_mapping *mapping) {
 static void print_row(const struct vmarena_tool_mapping *mapping, const struct wish *wish) {
     char perm[5];
     const struct vmarena_mapping *is = &mapping->is;
-    if (wish->color) fputs(color_of(is), stdout);
+    if (wish->color) printf("\033[%sm", vmarena_permission_color(vmarena_permission(is->prot)));
     printf("%08llx-%08llx", (unsigned long long)is->start, (unsigned long long)is->end);
     printf(" %10llu %s", (unsigned long long)((is->end - is->start) / 1024),
            vmarena_permissions(is->prot, is->shared, perm));
@@ -167,7 +158,7 @@ static int parse(int count, char **arguments, struct wish *wish) {
         if (option == 'p') wish->pages = true;
         else if (option == 'j') wish->json = true;
         else if (option == 'c') color = optarg;
-        else if (option == 'h') return fputs(help, stdout) < 0;
+        else if (option == 'h') return vmarena_print_help("maps", help);
         else return vmarena_complain_option("maps", option, arguments);
     }
     if (!vmarena_parse_color(color, stdout, &wish->color))
@@ -183,8 +174,8 @@ int vmarena_command_maps(int count, char **arguments) {
     struct vmarena_space space;
     int code = parse(count, arguments, &wish);
     if (code >= 0) return code;
-    code = vmarena_space_read(&space, "maps", wish.pid, wish.pages);
-    if (code != 0) return code;
+    int error = vmarena_space_read(&space, wish.pid, wish.pages);
+    if (error != 0) return vmarena_space_complain("maps", error);
     code = wish.json ? print_json(&space) : print_table(&space, &wish);
     vmarena_space_free(&space);
     return code;

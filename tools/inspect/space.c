@@ -93,7 +93,7 @@ static int look(struct vmarena_space *space) {
     return vmarena_residency(space->pid, start, end - start, 0, &space->known, add_run, &looking);
 }
 
-int vmarena_space_read(struct vmarena_space *space, const char *command, pid_t pid, bool pages) {
+int vmarena_space_read(struct vmarena_space *space, pid_t pid, bool pages) {
     *space = (struct vmarena_space){.pid = pid, .page = vmarena_page_size()};
     vmarena_process_title(pid, space->title, sizeof space->title);
     int error = vmarena_maps(pid, add_mapping, space);
@@ -102,13 +102,26 @@ int vmarena_space_read(struct vmarena_space *space, const char *command, pid_t p
         settle(space, &space->mappings[i].is.owner_name);
     }
     if (error == 0 && pages) error = look(space);
-    if (error == 0) {
-        space->looked = pages;
-        return 0;
-    }
-    vmarena_space_free(space);
+    space->looked = pages;
+    if (error != 0) vmarena_space_free(space);
+    return error;
+}
+
+int vmarena_space_complain(const char *command, int error) {
     if (error == -ENOMEM) return vmarena_complain(VMARENA_EXIT_FAILED, command, "no memory for all the mappings");
     return vmarena_complain(VMARENA_EXIT_FAILED, command, "%s", vmarena_explain());
+}
+
+void vmarena_print_sums(FILE *out, const struct vmarena_space *space) {
+    char text[32];
+    uint64_t mapped = 0;
+    for (size_t i = 0; i < space->count; i++) mapped += space->mappings[i].is.end - space->mappings[i].is.start;
+    fprintf(out, "%s in ", vmarena_bytes(mapped, text));
+    fprintf(out, "%s mapping%s; ", vmarena_grouped(space->count, text), space->count == 1 ? "" : "s");
+    fprintf(out, "%s resident, ", vmarena_bytes(space->total.resident, text));
+    fprintf(out, "%s of it dirty", vmarena_bytes(space->total.dirty, text));
+    if (space->total.swapped != 0) fprintf(out, "; %s swapped", vmarena_bytes(space->total.swapped, text));
+    if (space->total.guard != 0) fprintf(out, "; %s of guard markers", vmarena_bytes(space->total.guard, text));
 }
 
 void vmarena_space_free(struct vmarena_space *space) {

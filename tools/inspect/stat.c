@@ -312,7 +312,7 @@ static int parse(int count, char **arguments, struct wish *wish) {
     for (int option; (option = getopt_long(count, arguments, "+:jo:h", options, NULL)) != -1;) {
         if (option == 'j') wish->json = true;
         else if (option == 'o') wish->output = optarg;
-        else if (option == 'h') return fputs(help, stdout) < 0;
+        else if (option == 'h') return vmarena_print_help("stat", help);
         else return vmarena_complain_option("stat", option, arguments);
     }
     if (optind == count) return vmarena_complain(VMARENA_EXIT_USAGE, "stat", "which program? try: vmarena stat --help");

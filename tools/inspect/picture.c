@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* vmarena picture: the address space of a process, drawn: SVG to print, HTML to zoom and to point at. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../command.h"
+#include "common.h"
+#include "draw.h"
+#include "parts/parts.h"
+#include "space.h"
+
+static const char help[] =
+    "usage: vmarena picture -o FILE.svg|FILE.html PID\n"
+    "\n"
+    "Draws the address space of a process: mappings to scale with gaps folded, permissions by colour,\n"
+    "pages as cells. An .html file zooms, and tells what is under the pointer; it needs no network.\n"
+    "\n"
+    "  -o, --output=FILE  where to; the ending says what (- writes SVG to standard output)\n"
+    "  -h, --help         this\n";
+
+#define MOST_CELLS 40000
+
+/* ---- HTML: the SVG, with what its script needs to tell of it -------------------------------------------------------------- */
+
+static void write_number(FILE *out, const char *key, uint64_t value) {
+    if (value != 0) fprintf(out, ",\"%s\":%llu", key, (unsigned long long)value);
+}
+
+static void write_mapping(FILE *out, const struct vmarena_tool_mapping *mapping) {
+    char perm[5], owner[512];
+    const struct vmarena_mapping *is = &mapping->is;
+    fprintf(out, "{\"start\":\"%llx\",\"end\":\"%llx\",\"permissions\":\"%s\",\"name\":", (unsigned long long)is->start,
+            (unsigned long long)is->end, vmarena_permissions(is->prot, is->shared, perm));
+    vmarena_print_json(out, is->name);
+    if (is->owner != VMARENA_OWNER_NONE) {
+        (void)snprintf(owner, sizeof owner, "%s \"%s\"", vmarena_owner_kind(is->owner), is->owner_name);
+        fputs(",\"owner\":", out);
+        vmarena_print_json(out, owner);
+    }
+    write_number(out, "objects", is->objects);
+    write_number(out, "offset", is->offset);
+    write_number(out, "resident", mapping->pages.resident);
+    write_number(out, "dirty", mapping->pages.dirty);
+    write_number(out, "shared", mapping->pages.shared);
+    write_number(out, "huge", mapping->pages.huge);
+    write_number(out, "swapped", mapping->pages.swapped);
+    write_number(out, "guard", mapping->pages.guard);
+    putc('}', out);
+}
+
+static bool alike(const struct vmarena_cell *one, const struct vmarena_cell *next, uint64_t step) {
+    return !one->fold && !next->fold && one->mapping == next->mapping && one->state == next->state &&
+           one->also == next->also && one->end == next->start && one->end - one->start == step;
+}
+
+/* Cells that are alike, each but the last of them `step` bytes, as one run. */
+static void write_runs(const struct vmarena_drawing *drawing, const struct vmarena_group *group, uint64_t step) {
+    const struct vmarena_cell *cells = drawing->layout->cells + group->first_cell;
+    for (size_t i = 0, next; i < group->cell_count; i = next) {
+        for (next = i + 1; next < group->cell_count && alike(&cells[next - 1], &cells[next], step);) next++;
+        fprintf(drawing->out, "%s{\"count\":%zu,\"start\":\"%llx\",\"state\":%u,\"also\":%u", i > 0 ? "," : "",
+                next - i, (unsigned long long)cells[i].start, cells[i].state, cells[i].also);
+        if (cells[i].mapping != VMARENA_NO_MAPPING) fprintf(drawing->out, ",\"mapping\":%zu", cells[i].mapping);
+        if (cells[i].fold)
+            fprintf(drawing->out, ",\"fold\":true,\"size\":\"%llx\"",
+                    (unsigned long long)(cells[i].end - cells[i].start));
+        putc('}', drawing->out);
+    }
+}
+
+static void write_data(const struct vmarena_drawing *drawing) {
+    FILE *out = drawing->out;
+    const struct vmarena_space *space = drawing->space;
+    const struct vmarena_layout *layout = drawing->layout;
+    uint64_t step = layout->pages_per_cell * space->page;
+    unsigned y = 0;
+    fprintf(out, "{\"cell\":%u,\"columns\":%u,\"margin\":%u,\"fold\":%u,\"page\":%llu,\"step\":%llu,\"mappings\":[",
+            VMARENA_DRAW_CELL, VMARENA_DRAW_COLUMNS, VMARENA_DRAW_MARGIN, VMARENA_FOLD, (unsigned long long)space->page,
+            (unsigned long long)step);
+    for (size_t i = 0; i < space->count; i++) {
+        fputs(i > 0 ? ",\n" : "\n", out);
+        write_mapping(out, &space->mappings[i]);
+    }
+    fputs("],\n\"groups\":[", out);
+    for (size_t i = 0; i < layout->group_count; i++) {
+        const struct vmarena_group *group = &layout->groups[i];
+        unsigned top = vmarena_draw_top(drawing, group, &y);
+        fprintf(out, "%s{\"y\":%u,\"rows\":%u,\"runs\":[", i > 0 ? ",\n" : "\n", top,
+                vmarena_group_rows(layout, group, VMARENA_DRAW_COLUMNS));
+        write_runs(drawing, group, step);
+        fputs("]}", out);
+    }
+    fputs("]}", out);
+}
+
+static void write_html(const struct vmarena_drawing *drawing) {
+    FILE *out = drawing->out;
+    fprintf(out,
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%d: ", (int)drawing->space->pid);
+    vmarena_print_markup(out, drawing->space->title);
+    fprintf(out, "</title>\n<style>\n%s</style>\n</head><body>\n%s", vmarena_page_css, vmarena_controls_html);
+    vmarena_draw(drawing, " id=\"picture\"");
+    fputs("<script type=\"application/json\" id=\"data\">", out);
+    write_data(drawing);
+    fprintf(out, "</script>\n<script>\n%s</script>\n</body></html>\n", vmarena_page_js);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------------ */
+
+struct wish {
+    const char *output;
+    bool html;
+    pid_t pid;
+};
+
+static bool ends_in(const char *text, const char *ending) {
+    size_t length = strlen(text), tail = strlen(ending);
+    return length > tail && strcmp(text + length - tail, ending) == 0;
+}
+
+/* -1: go on. Otherwise the exit code. */
+static int parse(int count, char **arguments, struct wish *wish) {
+    static const struct option options[] = {
+        {"output", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    opterr = 0;
+    /* Without '+': the output may follow the process. */
+    for (int option; (option = getopt_long(count, arguments, ":o:h", options, NULL)) != -1;) {
+        if (option == 'o') wish->output = optarg;
+        else if (option == 'h') return vmarena_print_help("picture", help);
+        else return vmarena_complain_option("picture", option, arguments);
+    }
+    if (optind == count)
+        return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "which process? try: vmarena picture --help");
+    if (count - optind > 1)
+        return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "one process, not %d", count - optind);
+    if (wish->output == NULL)
+        return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "where to? give -o FILE.svg or FILE.html");
+    wish->html = ends_in(wish->output, ".html");
+    if (!wish->html && !ends_in(wish->output, ".svg") && strcmp(wish->output, "-") != 0)
+        return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "'%s' ends neither in .svg nor in .html", wish->output);
+    int code = vmarena_parse_process("picture", arguments[optind], &wish->pid);
+    return code != 0 ? code : -1;
+}
+
+static int write_file(struct vmarena_drawing *drawing, const struct wish *wish) {
+    bool standard = strcmp(wish->output, "-") == 0;
+    drawing->out = standard ? stdout : fopen(wish->output, "we");
+    if (drawing->out == NULL)
+        return vmarena_complain(VMARENA_EXIT_FAILED, "picture", "%s: %s", wish->output, strerror(errno));
+    if (wish->html) write_html(drawing);
+    else vmarena_draw(drawing, "");
+    if (standard) return vmarena_finish_output("picture");
+    return vmarena_close_output("picture", drawing->out, wish->output);
+}
+
+int vmarena_command_picture(int count, char **arguments) {
+    struct wish wish = {.output = NULL};
+    struct vmarena_space space;
+    struct vmarena_layout layout;
+    int code = parse(count, arguments, &wish);
+    if (code >= 0) return code;
+    int error = vmarena_space_read(&space, wish.pid, true);
+    if (error != 0) return vmarena_space_complain("picture", error);
+    if (space.count == 0)
+        code = vmarena_complain(VMARENA_EXIT_FAILED, "picture", "process %d has no memory to draw", (int)wish.pid);
+    else if (!vmarena_layout_make(&layout, &space, MOST_CELLS))
+        code = vmarena_complain(VMARENA_EXIT_FAILED, "picture", "no memory for the picture");
+    else {
+        code = write_file(&(struct vmarena_drawing){.space = &space, .layout = &layout}, &wish);
+        vmarena_layout_free(&layout);
+    }
+    vmarena_space_free(&space);
+    return code;
+}
