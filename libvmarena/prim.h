@@ -40,6 +40,9 @@ int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool 
  */
 int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift);
 
+/* Moves one mapping of size bytes to another place, where it replaces what is mapped. -ENOSYS: this system cannot. */
+int vmarena_prim_move(void *from, size_t size, void *to);
+
 /* Replaces what is mapped at address by size bytes of the file from offset on; shared or private. */
 int vmarena_prim_map_file(void *address, size_t size, unsigned prot, bool shared, int fd, uint64_t offset);
 
@@ -123,6 +126,9 @@ struct vmarena_prim_file {
 int vmarena_prim_file_open(int *fd, const char *path, bool writable);
 int vmarena_prim_file_duplicate(int *copy, int fd);
 void vmarena_prim_file_close(int fd);
+
+/* What the descriptor was opened for. */
+void vmarena_prim_file_access(int fd, bool *reads, bool *writes);
 
 /* Signal-safe, as fstat(2) is. */
 int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out);

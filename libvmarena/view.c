@@ -62,12 +62,12 @@ static bool is_flush(const struct record *record, const struct window *window) {
     return record->options.fence == VMARENA_FENCE_OFF || (window->offset & mask) == 0;
 }
 
-static struct place place_of(const struct record *record, const struct window *window) {
+static struct place place_of(const struct record *record, const struct window *window, char *base) {
     size_t page = vmarena_prim_page_size(), shift = (size_t)(window->offset & (record->unit - 1));
     struct place place = {.copied = !is_flush(record, window)};
     if (place.copied) shift = record->options.fence == VMARENA_FENCE_END ? round_up(window->size) - window->size : 0;
-    place.data = record->region.base + shift;
-    place.pages = record->region.base + (shift & ~(page - 1));
+    place.data = base + shift;
+    place.pages = base + (shift & ~(page - 1));
     place.length = round_up((shift & (page - 1)) + window->size);
     return place;
 }
@@ -97,8 +97,10 @@ static int map_in(struct record *record, const struct window *window, const stru
     uint64_t offset = window->offset & ~((uint64_t)vmarena_prim_page_size() - 1);
     struct vmarena_prim_file file;
     int error = vmarena_prim_map_file(place->pages, place->length, prot_of(record), shared, record->fd, offset);
-    if (error == -EACCES)
-        return vmarena_fail(error, "mmap: the descriptor is not open for reading, or not for writing in a SHARED view");
+    /* Read only, a private mapping shows the same. Before Linux 6.7 nothing that is sealed against writing is mapped shared,
+     * and some file systems in user space map nothing so. */
+    if ((error == -EPERM || error == -ENODEV) && record->options.mode == VMARENA_VIEW_READ)
+        error = vmarena_prim_map_file(place->pages, place->length, VMARENA_READ, false, record->fd, offset);
     if (error == -EPERM)
         return vmarena_fail(error, "mmap: the file is sealed against writing (fcntl(2), F_SEAL_WRITE)");
     if (error == -ENODEV) return vmarena_fail(error, "mmap: the file system cannot map files");
@@ -156,18 +158,20 @@ static int set_flags(const struct record *record, const struct place *place) {
     return error;
 }
 
-static int show(struct record *record, const struct window *window) {
-    struct place place = place_of(record, window);
+/* Puts the window's pages at base, which is reserved. On an error there may be some. */
+static int put(struct record *record, const struct window *window, char *base) {
+    struct place place = place_of(record, window, base);
     int error = place.copied ? read_in(record, window, &place) : map_in(record, window, &place);
     if (error != 0) return error;
     ask_for_huge(record, &place);
-    error = set_flags(record, &place);
-    if (error != 0) return error;
-    record->place = place;
-    record->head.data = place.data;
+    return set_flags(record, &place);
+}
+
+static void set_window(struct record *record, const struct window *window) {
+    record->place = place_of(record, window, record->region.base);
+    record->head.data = record->place.data;
     record->head.size = window->size;
     record->head.offset = window->offset;
-    return 0;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------------- */
@@ -247,8 +251,9 @@ static int build(struct record *record, const struct window *window) {
                                          "a SHARED view cannot be one");
     int error = reserve(record, window->size);
     if (error != 0) return error;
-    error = show(record, window);
+    error = put(record, window, record->region.base);
     if (error != 0) vmarena_region_release(&record->region);
+    else set_window(record, window);
     return error;
 }
 
@@ -323,6 +328,15 @@ int vmarena_view_open(struct vmarena_view **out, const char *path, enum vmarena_
     return vmarena_view_open_with(out, path, &options);
 }
 
+static int check_access(int fd, enum vmarena_view_mode mode) {
+    bool reads, writes;
+    vmarena_prim_file_access(fd, &reads, &writes);
+    if (!reads) return vmarena_fail(-EACCES, "the descriptor is not open for reading");
+    if (mode == VMARENA_VIEW_SHARED && !writes)
+        return vmarena_fail(-EACCES, "the descriptor is not open for writing, as a SHARED view must be");
+    return 0;
+}
+
 int vmarena_view_open_fd(struct vmarena_view **out, int fd, const struct vmarena_view_options *options) {
     static const struct vmarena_view_options defaults;
     char name[512];
@@ -332,6 +346,11 @@ int vmarena_view_open_fd(struct vmarena_view **out, int fd, const struct vmarena
     if (error != 0) return error;
     error = vmarena_prim_file_duplicate(&own, fd);
     if (error != 0) return vmarena_fail(error, "the descriptor %d: %s", fd, strerror(-error));
+    error = check_access(own, options->mode);
+    if (error != 0) {
+        vmarena_prim_file_close(own);
+        return error;
+    }
     vmarena_prim_file_name(own, name, sizeof name);
     error = open_descriptor(out, own, options, options->name != NULL ? options->name : name);
     if (error != 0) vmarena_prim_file_close(own);
@@ -366,20 +385,58 @@ static int check_move(const struct record *record, uint64_t offset, size_t lengt
     return 0;
 }
 
+/* Made elsewhere first, so that on an error nothing has changed; then it replaces what is there. */
+static int put_by_moving(struct record *record, const struct window *window) {
+    void *stage;
+    size_t size = record->region.size;
+    int error = vmarena_prim_map(&stage, size, record->unit, VMARENA_NONE, false);
+    if (error != 0) return vmarena_fail_call(error, "mmap", size);
+    struct place from = place_of(record, window, stage), to = place_of(record, window, record->region.base);
+    size_t before = (size_t)(from.pages - (char *)stage), after = size - before - from.length;
+    error = put(record, window, stage);
+    if (error == 0 && (error = vmarena_prim_move(from.pages, from.length, to.pages)) != 0)
+        (void)vmarena_fail_call(error, "mremap", from.length);
+    if (error != 0) {
+        (void)vmarena_prim_unmap(stage, size);
+        return error;
+    }
+    /* Where the window was made, others may have mapped something by now. */
+    if (before != 0) (void)vmarena_prim_unmap(stage, before);
+    if (after != 0) (void)vmarena_prim_unmap(from.pages + from.length, after);
+    return 0;
+}
+
+/* A mapping by itself, so that neither way takes an entry more. */
+static void close_piece(char *from, const char *to) {
+    if (from < to && vmarena_prim_map_reserved(from, (size_t)(to - from)) != 0)
+        (void)vmarena_prim_protect(from, (size_t)(to - from), VMARENA_NONE);
+}
+
+/* What the old window has left of its place is reserved again. */
+static void close_rest(const struct place *old, const struct place *now) {
+    char *old_end = old->pages + old->length, *now_end = now->pages + now->length;
+    close_piece(old->pages, now->pages < old_end ? now->pages : old_end);
+    close_piece(now_end > old->pages ? now_end : old->pages, old_end);
+}
+
 int vmarena_view_move(struct vmarena_view *view, uint64_t offset, size_t length) {
     struct record *record = record_of(view);
-    struct window window, before;
+    struct window window;
     if (record == NULL) return -EBADF;
     int error = check_move(record, offset, length, &window);
     if (error != 0) return error;
-    before = (struct window){record->head.offset, record->head.size};
-    error = vmarena_prim_map_reserved(record->region.base, record->region.size);
-    if (error != 0) return vmarena_fail_call(error, "mmap", record->region.size);
-    error = show(record, &window);
-    if (error == 0) return 0;
-    (void)vmarena_prim_map_reserved(record->region.base, record->region.size);
-    (void)show(record, &before);
-    return error;
+    struct place old = record->place;
+    bool locks = (record->options.flags & VMARENA_LOCK) != 0; /* for both at once RLIMIT_MEMLOCK may not be enough */
+    if (locks) (void)vmarena_prim_unlock(old.pages, old.length);
+    error = put_by_moving(record, &window);
+    if (error == -ENOSYS) error = put(record, &window, record->region.base);
+    if (error != 0) {
+        if (locks) (void)vmarena_prim_lock(old.pages, old.length);
+        return error;
+    }
+    set_window(record, &window);
+    close_rest(&old, &record->place);
+    return 0;
 }
 
 /* ---- ranges ------------------------------------------------------------------------------------------------------------ */

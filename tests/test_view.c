@@ -501,6 +501,10 @@ static void test_sealed_memory_file(void **state) {
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
     struct vmarena_view_options options = {.mode = VMARENA_VIEW_SHARED};
     assert_int_equal(vmarena_view_open_fd(&view, fd, &options), -EPERM);
+    assert_string_equal(vmarena_explain(), "mmap: the file is sealed against writing (fcntl(2), F_SEAL_WRITE)");
+    assert_int_equal(vmarena_view_open_fd(&view, fd, NULL), 0); /* reading is no writing, on any kernel */
+    assert_shows(view, 0, page);
+    vmarena_view_close(view);
     options.mode = VMARENA_VIEW_COPY_ON_WRITE;
     assert_int_equal(vmarena_view_open_fd(&view, fd, &options), 0);
     assert_shows(view, 0, page);
@@ -510,10 +514,15 @@ static void test_sealed_memory_file(void **state) {
 
 /* Between fstat and mmap: the window must not be handed out with pages that fault from the start. */
 static _Atomic bool stop;
+struct shrinking {
+    int fd;
+    size_t least;
+};
 static void *shrink_and_grow(void *arg) {
-    int fd = *(int *)arg;
+    int fd = ((struct shrinking *)arg)->fd;
+    off_t least = (off_t)((struct shrinking *)arg)->least;
     while (!stop)
-        if (ftruncate(fd, 1) != 0 || ftruncate(fd, (off_t)(64 * page)) != 0) return arg;
+        if (ftruncate(fd, least) != 0 || ftruncate(fd, (off_t)(64 * page)) != 0) return arg;
     return NULL;
 }
 
@@ -535,12 +544,13 @@ static void open_while_it_shrinks(int fd, unsigned *opened, unsigned *shrunk) {
 static void test_file_that_shrinks_while_opened(void **state) {
     (void)state;
     int fd = memfd_create("shrinking", MFD_CLOEXEC);
+    struct shrinking shrinking = {fd, 1};
     pthread_t thread;
     void *result;
     unsigned opened = 0, shrunk = 0;
     stop = false;
     assert_int_equal(ftruncate(fd, 1), 0);
-    assert_int_equal(pthread_create(&thread, NULL, shrink_and_grow, &fd), 0);
+    assert_int_equal(pthread_create(&thread, NULL, shrink_and_grow, &shrinking), 0);
     for (unsigned i = 0; i < 100000 && (i < 2000 || shrunk == 0); i++) open_while_it_shrinks(fd, &opened, &shrunk);
     stop = true;
     assert_int_equal(pthread_join(thread, &result), 0);
@@ -551,6 +561,81 @@ static void test_file_that_shrinks_while_opened(void **state) {
         print_message("skip: in %u attempts the file never shrank at the right moment\n", opened);
         skip();
     }
+}
+
+static void move_while_it_shrinks(struct vmarena_view *view, unsigned *moved, unsigned *shrunk) {
+    unsigned char *bytes = view->data;
+    bytes[5] = 'x';
+    int error = vmarena_view_move(view, page, 60 * page);
+    if (error == 0) {
+        assert_int_equal(view->offset, page);
+        ++*moved;
+        assert_int_equal(vmarena_view_move(view, 0, page), 0);
+        assert_int_not_equal(((unsigned char *)view->data)[5], 'x'); /* a change that was lost, as it should be */
+        return;
+    }
+    assert_true(error == -EAGAIN || error == -ERANGE);
+    *shrunk += error == -EAGAIN;
+    assert_ptr_equal(view->data, bytes);
+    assert_int_equal(view->offset, 0);
+    assert_int_equal(view->size, page);
+    assert_int_equal(bytes[5], 'x');
+}
+
+/* A move that fails leaves the window with what was changed in it, whether it is mapped or copied. */
+static void check_failing_moves(int fd, enum vmarena_fence fence) {
+    struct vmarena_view *view;
+    struct vmarena_view_options options = {.mode = VMARENA_VIEW_COPY_ON_WRITE, .fence = fence, .length = 64 * page};
+    pthread_t thread;
+    struct shrinking shrinking = {fd, page};
+    unsigned moved = 0, shrunk = 0;
+    void *result;
+    assert_int_equal(ftruncate(fd, (off_t)(64 * page)), 0);
+    assert_int_equal(vmarena_view_open_fd(&view, fd, &options), 0);
+    assert_int_equal(vmarena_view_move(view, 0, page), 0);
+    stop = false;
+    assert_int_equal(pthread_create(&thread, NULL, shrink_and_grow, &shrinking), 0);
+    for (unsigned i = 0; i < 100000 && (i < 2000 || shrunk == 0); i++) move_while_it_shrinks(view, &moved, &shrunk);
+    stop = true;
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_null(result);
+    print_message("%u moves worked, in %u the file shrank\n", moved, shrunk);
+    assert_true(moved > 0);
+    vmarena_view_close(view);
+}
+
+static void test_moving_while_it_shrinks(void **state) {
+    (void)state;
+    int fd = memfd_create("shrinking", MFD_CLOEXEC);
+    check_failing_moves(fd, VMARENA_FENCE_OFF);
+    check_failing_moves(fd, VMARENA_FENCE_END);
+    close(fd);
+}
+
+/* What must not be read is said so before anything is tried. */
+static void test_descriptors_that_cannot_read(void **state) {
+    (void)state;
+    enum vmarena_fence fences[] = {VMARENA_FENCE_OFF, VMARENA_FENCE_END};
+    int flags[] = {O_WRONLY, O_PATH};
+    close(make_file(10));
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < 2; j++) {
+            int fd = open(path, flags[i] | O_CLOEXEC);
+            struct vmarena_view_options options = {.fence = fences[j]};
+            assert_refused(vmarena_view_open_fd(&view_, fd, &options), -EACCES,
+                           "the descriptor is not open for reading");
+            close(fd);
+        }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct vmarena_view_options shared = {.mode = VMARENA_VIEW_SHARED};
+    assert_refused(vmarena_view_open_fd(&view_, fd, &shared), -EACCES,
+                   "the descriptor is not open for writing, as a SHARED view must be");
+    close(fd);
+    fd = memfd_create("hugetlb", MFD_CLOEXEC | MFD_HUGETLB);
+    if (fd < 0) return; /* no such pages in this kernel */
+    assert_refused(vmarena_view_open_fd(&view_, fd, NULL), -ENODEV,
+                   "this is a file on hugetlbfs, and only a regular file has a view");
+    close(fd);
 }
 
 static void test_what_is_read_ends_with_the_file(void **state) {
@@ -710,6 +795,8 @@ int main(void) {
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_sealed_memory_file),
         cmocka_unit_test(test_file_that_shrinks_while_opened),
+        cmocka_unit_test(test_moving_while_it_shrinks),
+        cmocka_unit_test(test_descriptors_that_cannot_read),
         cmocka_unit_test(test_what_is_read_ends_with_the_file),
         cmocka_unit_test(test_populate_and_lock),
         cmocka_unit_test(test_advice),

@@ -14,7 +14,7 @@
  *
  * When the file shrinks under a view, touching a page that lies wholly past its new end is a SIGBUS: a fault of kind
  * VMARENA_FAULT_PAST_END_OF_FILE with the offset in the file and the file's name. The same tells of a read error of the
- * device. This also holds for copy-on-write views, pages already changed included: truncation takes them away
+ * device, and of one that is full when a hole in the file is written to. This also holds for copy-on-write views, pages already changed included: truncation takes them away
  * (mmap(2), truncate(2)). When the file grows again, the access works again; the bytes are the file's.
  *
  * Common to all functions here:
@@ -80,10 +80,11 @@ struct vmarena_view_info {
 
 /*
  * Opens a whole file. *out is written only on success; vmarena_view_close() frees it. Errors:
- * what open(2) gives (-ENOENT, -EACCES, ...); -EISDIR: a directory; -ENODEV: no regular file (device, FIFO, socket), or
- * its file system cannot map; -ENODATA: the file is empty; -EAGAIN: the file shrank while it was opened; -EACCES: SHARED
- * on a descriptor that cannot write; -EPERM: sealed (fcntl(2)); -EOVERFLOW, -ENOMEM: larger than the address space or
- * memory (and -EAGAIN, -EPERM: VMARENA_LOCK beyond RLIMIT_MEMLOCK); -EINVAL: a mode, option or flag out of its range.
+ * what open(2) gives (-ENOENT, -EACCES, ...); -EISDIR: a directory; -ENODEV: no regular file (device, FIFO, socket), on
+ * hugetlbfs, or its file system cannot map; -ENODATA: the file is empty; -EAGAIN: the file shrank while it was opened;
+ * -EACCES: a descriptor that cannot read, or cannot write for SHARED; -EPERM: sealed (fcntl(2)); -EOVERFLOW, -ENOMEM:
+ * larger than the address space or memory (and -EAGAIN, -EPERM: VMARENA_LOCK beyond RLIMIT_MEMLOCK); -EINVAL: a mode,
+ * option or flag out of its range.
  */
 VMARENA_API int vmarena_view_open(struct vmarena_view **out, const char *path, enum vmarena_view_mode mode);
 

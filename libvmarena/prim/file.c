@@ -10,6 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
+
 int vmarena_prim_file_open(int *out, const char *path, bool writable) {
     /* O_NONBLOCK: a FIFO without a partner would block for ever, and is refused a moment later anyway. */
     int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -27,6 +32,17 @@ int vmarena_prim_file_duplicate(int *out, int fd) {
 
 void vmarena_prim_file_close(int fd) { (void)close(fd); }
 
+#ifndef O_PATH
+#define O_PATH 0
+#endif
+
+void vmarena_prim_file_access(int fd, bool *reads, bool *writes) {
+    int flags = fcntl(fd, F_GETFL), mode = flags & O_ACCMODE;
+    bool opened = flags != -1 && (flags & O_PATH) == 0;
+    *reads = opened && mode != O_WRONLY;
+    *writes = opened && mode != O_RDONLY;
+}
+
 static const char *special(mode_t mode) {
     if (S_ISDIR(mode)) return "a directory";
     if (S_ISFIFO(mode)) return "a pipe or FIFO";
@@ -36,10 +52,21 @@ static const char *special(mode_t mode) {
     return S_ISREG(mode) ? NULL : "no regular file";
 }
 
+/* Its pages are larger than those that all is counted in here. */
+static bool is_on_hugetlbfs(int fd) {
+#ifdef __linux__
+    struct statfs system;
+    return fstatfs(fd, &system) == 0 && system.f_type == HUGETLBFS_MAGIC;
+#else
+    return (void)fd, false;
+#endif
+}
+
 int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out) {
     struct stat status;
     if (fstat(fd, &status) != 0) return -errno;
     out->special = special(status.st_mode);
+    if (out->special == NULL && is_on_hugetlbfs(fd)) out->special = "a file on hugetlbfs";
     out->directory = S_ISDIR(status.st_mode);
     out->size = status.st_size > 0 ? (uint64_t)status.st_size : 0;
     return 0;

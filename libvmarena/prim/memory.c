@@ -234,6 +234,10 @@ int vmarena_prim_name(void *address, size_t size, const char *name) {
     return errno == EINVAL ? -EOPNOTSUPP : -errno; /* EINVAL: compiled out (CONFIG_ANON_VMA_NAME) */
 }
 
+int vmarena_prim_move(void *from, size_t size, void *to) {
+    return mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
+}
+
 /* ---- what /proc tells ---- */
 
 bool vmarena_prim_read_text(const char *path, char *text, size_t size) {
@@ -368,6 +372,7 @@ int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice adv
 int vmarena_prim_map_named(void **out, size_t size, const char *name) {
     return (void)out, (void)size, (void)name, -EOPNOTSUPP;
 }
+int vmarena_prim_move(void *from, size_t size, void *to) { return (void)from, (void)size, (void)to, -ENOSYS; }
 int vmarena_prim_seal(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
 int vmarena_prim_name(void *address, size_t size, const char *name) {
     return (void)address, (void)size, (void)name, -EOPNOTSUPP;
