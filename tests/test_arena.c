@@ -633,8 +633,8 @@ static void test_protect_ranges(void **state) {
     assert_int_equal(vmarena_fault_reassert(), 0);
     size_t page = vmarena_page_size();
     struct vmarena *arena = make(1 << 20);
-    size_t maps = count_maps();
     char *object = vmarena_alloc(arena, 5 * page, page);
+    size_t maps = count_maps();
     poke(object, 1); /* parts first touched apart would never become one map entry again (anon_vma in the kernel) */
     assert_int_equal(vmarena_protect_range(arena, object + page, page, VMARENA_NONE), 0);
     assert_access(object + page - 1, true, true);

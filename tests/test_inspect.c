@@ -391,6 +391,7 @@ static void test_owners_in_another_process(void **state) {
     } look = {.pid = 0};
     struct vmarena_options options = {.reserve = 64 * page, .name = "inherited"};
     assert_int_equal(vmarena_create(&arena, &options), 0);
+    assert_non_null(vmarena_alloc(arena, 1, 1)); /* so that it is no mere guard, which might join its neighbours' */
     pid_t child = fork_into(make_owners);
     vmarena_destroy(arena);
     wait_until_stopped(child);
@@ -620,6 +621,10 @@ static int count_bytes(const struct vmarena_pages *pages, void *arg) {
 /* From 0 to the end of all numbers, of which user space has a part. */
 static void test_the_whole_address_space(void **state) {
     (void)state;
+    if (UNDER_SANITIZER) {
+        print_message("skip: a sanitizer's shadow memory comes and goes while it is counted\n");
+        skip();
+    }
     uint64_t bytes = 0, again = 0;
     struct vmarena_totals totals;
     assert_int_equal(vmarena_totals(0, &totals), 0);
@@ -674,8 +679,9 @@ static void test_fault_counts(void **state) {
         assert_int_equal(vmarena_process_fault_counts(0, &other_after, NULL), 0);
     }
     assert_int_equal(thread_after - thread_before, count);
-    assert_int_equal(after - before, count);
-    assert_int_equal(other_after - other_before, count);
+    /* TSan has a thread of its own. */
+    assert_in_range(after - before, count, UNDER_TSAN ? UINT64_MAX : count);
+    assert_in_range(other_after - other_before, count, UNDER_TSAN ? UINT64_MAX : count);
     munmap(pages, count * page);
 }
 
