@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vmarena.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define UNDER_SANITIZER 1
 #elif defined(__has_feature)
@@ -55,6 +57,23 @@
     do {                                                                                                               \
         if (getenv("VMARENA_TEST_WRAPPER") != NULL && strstr(getenv("VMARENA_TEST_WRAPPER"), "valgrind") != NULL) {    \
             print_message("skip: under Valgrind " reason "\n");                                                        \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+/* ASan and Valgrind are given red zones between objects to watch: an arena's figures and layout are others then. */
+static inline bool objects_are_apart(void) {
+    struct vmarena *arena;
+    struct vmarena_stats stats = {.annotated = true};
+    if (vmarena_create(&arena, &(struct vmarena_options){.reserve = 1}) != 0) return true;
+    vmarena_stats(arena, &stats);
+    vmarena_destroy(arena);
+    return stats.annotated;
+}
+#define skip_where_annotated()                                                                                         \
+    do {                                                                                                               \
+        if (objects_are_apart()) {                                                                                     \
+            print_message("skip: under ASan and Valgrind objects do not lie side by side\n");                          \
             skip();                                                                                                    \
         }                                                                                                              \
     } while (0)

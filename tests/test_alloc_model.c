@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "support.h"
 #include "vmarena/arena.h"
 
 #define RESERVE ((size_t)1 << 20)
@@ -48,18 +49,6 @@ static uintptr_t model(uintptr_t next, uintptr_t end, size_t size, size_t align)
     if (__builtin_add_overflow(next, align - 1, &start)) return 0;
     start &= ~(uintptr_t)(align - 1);
     return __builtin_add_overflow(start, size, &last) || last > end ? 0 : start;
-}
-
-/* ASan and Valgrind are given bytes between the objects to watch, which the model has not. */
-static void skip_where_annotated(void) {
-    struct vmarena *arena;
-    struct vmarena_stats stats;
-    assert_int_equal(vmarena_create(&arena, &(struct vmarena_options){.reserve = RESERVE}), 0);
-    vmarena_stats(arena, &stats);
-    vmarena_destroy(arena);
-    if (!stats.annotated) return;
-    print_message("skip: under ASan and Valgrind objects do not lie side by side\n");
-    skip();
 }
 
 static void follow_model(enum vmarena_commit_policy policy, void *(*alloc)(struct vmarena *, size_t, size_t)) {

@@ -238,6 +238,7 @@ static void check_dirty(enum vmarena_tracking way) {
 
 static void test_dirty_pages(void **state) {
     (void)state;
+    skip_where_annotated();
     ready();
     for (unsigned i = 0; i < WAYS; i++)
         if (can(ways[i])) check_dirty(ways[i]);
@@ -271,6 +272,7 @@ static void test_cost_of_restoring(void **state) {
 /* Its pages are the file's, whatever the process has mapped: all are compared, and tracking is the file's business. */
 static void test_memory_file_compared(void **state) {
     (void)state;
+    skip_where_annotated();
     enum vmarena_tracking refused[] = {VMARENA_TRACK_SCAN, VMARENA_TRACK_PROTECT};
     size_t size = 20 * page;
     struct vmarena_snapshot *snapshot;
@@ -406,6 +408,7 @@ static void check_clones(enum vmarena_tracking way) {
 
 static void test_clones(void **state) {
     (void)state;
+    skip_where_annotated();
     ready();
     for (unsigned i = 0; i < WAYS; i++)
         if (can(ways[i])) check_clones(ways[i]);
@@ -414,6 +417,7 @@ static void test_clones(void **state) {
 /* The clone is an arena like any: guards, names, marks, zeroed memory, faults. */
 static void test_clone_is_an_arena(void **state) {
     (void)state;
+    skip_where_annotated();
     struct vmarena *arena = make(VMARENA_TRACK_FILE, 64 * page), *clone;
     unsigned char *bytes = take(arena, 5 * page);
     memset(take(arena, 3 * page), 0x77, 3 * page); /* taken back again, and dirty */
@@ -447,6 +451,7 @@ static void test_clone_is_an_arena(void **state) {
 
 static void test_marks(void **state) {
     (void)state;
+    skip_where_annotated();
     struct vmarena *arena = make(VMARENA_TRACK_COMPARE, 64 * page);
     struct vmarena_mark start = vmarena_mark(arena);
     take(arena, 100);
@@ -898,6 +903,7 @@ static size_t count_descriptors(void) {
 
 static void test_nothing_is_left(void **state) {
     (void)state;
+    skip_where_annotated();
     size_t maps = 0, descriptors = 0;
     ready();
     for (int round = 0; round < 20; round++) {
