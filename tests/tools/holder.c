@@ -110,10 +110,15 @@ static void hold_shared(void) {
     memset(pages, 1, 10 * page);
     for (size_t i = 10; i < 20; i++) byte = pages[i * page];
     (void)byte;
+    int ready[2];
+    char done;
+    if (pipe(ready) != 0) fail("pipe");
     if (fork() == 0) {
         prctl(PR_SET_PDEATHSIG, 9);
-        pause();
+        if (write(ready[1], "", 1) == 1) pause();
+        _exit(1);
     }
+    if (read(ready[0], &done, 1) != 1) fail("read");
 }
 
 static void hold_name(void) {

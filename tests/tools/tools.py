@@ -41,6 +41,7 @@ def holding(*kinds, stop=True):
         equal(line, "ready\n", kinds)
         if stop:
             os.kill(process.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         try:
             yield process.pid
         finally:
