@@ -163,12 +163,12 @@ struct vmarena_prim_track {
 
 /*
  * Has the kernel note which pages of a private anonymous range are written from now on, without a fault to anybody, until
- * it is closed or, in a child, fork(2). _collect reports and begins anew; function may be NULL. An error other than the
+ * it is closed or, in a child, fork(2). _collect reports, and begins anew if asked to; function may be NULL. An error other than the
  * function's result: it is not known what was written.
  */
 int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out);
 void vmarena_prim_track_close(const struct vmarena_prim_track *track);
-int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg);
+int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pages_fn *function, void *arg);
 
 /* ---- looking at processes (prim/inspect.c) ----------------------------------------------------------------------------- */
 

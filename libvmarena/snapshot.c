@@ -57,8 +57,8 @@ static void mark_all(void *arg, size_t start, size_t size) {
 }
 
 /* What was written since the last time is so for each snapshot of the arena. */
-static void collect(struct vmarena_arena *arena) {
-    if (arena->tracker.kind != VMARENA_TRACK_AUTO) vmarena_tracking_collect(arena, mark_all, arena);
+static void collect(struct vmarena_arena *arena, bool anew) {
+    if (arena->tracker.kind != VMARENA_TRACK_AUTO) vmarena_tracking_collect(arena, anew, mark_all, arena);
 }
 
 void vmarena_snapshots_discarded(struct vmarena_arena *arena, const void *start, size_t size) {
@@ -151,7 +151,7 @@ static int take_by_tracking(struct vmarena_snapshot *snapshot, enum vmarena_trac
         return vmarena_fail(-EACCES, "parts of the arena have a protection of their own, which tracking would lift");
     int error = save(snapshot);
     if (error == 0) error = make_bits(snapshot);
-    if (error == 0) collect(arena);
+    if (error == 0) collect(arena, true);
     if (error == 0 && snapshot->size != 0) error = vmarena_tracking_begin(arena, tracking, snapshot->size);
     if (error != 0) drop_memory(snapshot);
     return error;
@@ -243,14 +243,14 @@ static int check_pair(const struct vmarena_arena *arena, const struct vmarena_sn
 static int restore_tracked(struct vmarena_arena *arena, struct vmarena_snapshot *snapshot) {
     size_t page = vmarena_prim_page_size(), end, at = 0;
     int error = 0;
-    collect(arena);
+    collect(arena, false);
     for (; error == 0 && next_run(snapshot, &at, &end); at = end) {
         size_t start = at * page, size = (end - at) * page;
         vmarena_tracking_open(arena, start, size);
         error = copy(arena->region.base + start, snapshot->saved + start, size);
         snapshot->restored += size;
     }
-    collect(arena);
+    collect(arena, true);
     if (error == 0) clear_dirty(snapshot);
     return error;
 }
@@ -344,7 +344,7 @@ static int list_tracked(struct vmarena_arena *arena, struct vmarena_snapshot *sn
                         struct runs *runs) {
     size_t page = vmarena_prim_page_size(), at = 0, end;
     int result = 0;
-    collect(arena);
+    collect(arena, false);
     for (; result == 0 && next_run(snapshot, &at, &end) && at * page < size; at = end)
         result = add(runs, arena->region.base + at * page, ((end * page < size ? end * page : size) - at * page));
     return result;

@@ -16,6 +16,10 @@ static void set_bit(struct vmarena_tracker *tracker, size_t page) {
     atomic_fetch_or_explicit(&tracker->written[page / BITS], UINT64_C(1) << page % BITS, memory_order_relaxed);
 }
 
+static void clear_bit(struct vmarena_tracker *tracker, size_t page) {
+    atomic_fetch_and_explicit(&tracker->written[page / BITS], ~(UINT64_C(1) << page % BITS), memory_order_relaxed);
+}
+
 static unsigned locked(const struct vmarena_arena *arena) { return arena->region.prot & ~VMARENA_WRITE; }
 
 /* In the signal handler: the first write to a page. */
@@ -54,36 +58,56 @@ static int protect_more(struct vmarena_arena *arena, size_t from, size_t to) {
     return error == 0 ? 0 : vmarena_fail_call(error, "mprotect", to - from);
 }
 
+static uint64_t bits_of(const struct vmarena_tracker *tracker, size_t word) {
+    return atomic_load_explicit(&tracker->written[word], memory_order_relaxed);
+}
+
+static bool is_set(const struct vmarena_tracker *tracker, size_t page) {
+    return (bits_of(tracker, page / BITS) >> page % BITS & 1) != 0;
+}
+
+static void clear_bits(struct vmarena_tracker *tracker) {
+    size_t words = tracker->size / vmarena_prim_page_size() / BITS + 1;
+    for (size_t i = 0; i < words; i++)
+        if (bits_of(tracker, i) != 0) atomic_store_explicit(&tracker->written[i], 0, memory_order_relaxed);
+}
+
 struct report {
     void (*report)(void *arg, size_t start, size_t size);
     void *arg;
 };
 
-/* A run of bits: reported, and protected again. Where that fails, the pages stay as they are, and reported. */
-static void close_run(struct vmarena_arena *arena, const struct report *report, size_t first, size_t end) {
-    size_t page = vmarena_prim_page_size();
-    report->report(report->arg, first * page, (end - first) * page);
-    if (vmarena_prim_protect(arena->tracker.base + first * page, (end - first) * page, locked(arena)) == 0) return;
-    for (size_t i = first; i < end; i++) set_bit(&arena->tracker, i);
+/* The next run of set bits from *at on, in pages; false: there is none. */
+static bool next_run(const struct vmarena_tracker *tracker, size_t *at, size_t *end) {
+    size_t pages = tracker->size / vmarena_prim_page_size(), i = *at;
+    while (i < pages && !is_set(tracker, i)) i = bits_of(tracker, i / BITS) == 0 ? (i / BITS + 1) * BITS : i + 1;
+    if (i >= pages) return false;
+    *at = i;
+    while (i < pages && is_set(tracker, i)) i++;
+    *end = i;
+    return true;
 }
 
-static void collect_bits(struct vmarena_arena *arena, const struct report *report) {
+static size_t report_bits(const struct vmarena_tracker *tracker, const struct report *report) {
+    size_t page = vmarena_prim_page_size(), runs = 0, at = 0, end;
+    for (; next_run(tracker, &at, &end); at = end, runs++) report->report(report->arg, at * page, (end - at) * page);
+    return runs;
+}
+
+/* A call costs what looking at a thousand pages does. */
+#define PAGES_A_CALL 1024
+
+/* What was written is protected again, run by run or all at once. Where that fails, it goes on counting as written. */
+static void protect_again(struct vmarena_arena *arena, size_t runs) {
     struct vmarena_tracker *tracker = &arena->tracker;
-    size_t pages = tracker->size / vmarena_prim_page_size(), first = SIZE_MAX;
-    for (size_t word = 0; word * BITS < pages; word++) {
-        uint64_t bits = atomic_load_explicit(&tracker->written[word], memory_order_relaxed);
-        if (bits == 0 && first == SIZE_MAX) continue;
-        if (bits != 0) atomic_store_explicit(&tracker->written[word], 0, memory_order_relaxed);
-        for (size_t i = word * BITS; i < (word + 1) * BITS; i++) {
-            bool written = (bits >> i % BITS & 1) != 0;
-            if (written && first == SIZE_MAX) first = i;
-            else if (!written && first != SIZE_MAX) {
-                close_run(arena, report, first, i);
-                first = SIZE_MAX;
-            }
-        }
+    size_t page = vmarena_prim_page_size(), at = 0, end;
+    if (runs > tracker->size / page / PAGES_A_CALL) {
+        if (vmarena_prim_protect(tracker->base, tracker->size, locked(arena)) == 0) clear_bits(tracker);
+        return;
     }
-    if (first != SIZE_MAX) close_run(arena, report, first, pages);
+    for (; next_run(tracker, &at, &end); at = end)
+        if (vmarena_prim_protect(tracker->base + at * page, (end - at) * page, locked(arena)) == 0)
+            for (size_t i = at; i < end; i++) clear_bit(tracker, i);
 }
 
 /* ---- by the kernel ----------------------------------------------------------------------------------------------- */
@@ -113,11 +137,11 @@ static int pass_on(const struct vmarena_pages *pages, void *arg) {
 }
 
 /* In the child of a fork(2), among others, the kernel has stopped: it begins again. */
-static void collect_scan(struct vmarena_arena *arena, const struct report *report) {
+static void collect_scan(struct vmarena_arena *arena, const struct report *report, bool anew) {
     struct vmarena_tracker *tracker = &arena->tracker;
     struct scan scan = {report, tracker->base};
     struct vmarena_prim_track track;
-    if (!tracker->lost && vmarena_prim_track_collect(tracker->base, tracker->size, pass_on, &scan) == 0) return;
+    if (!tracker->lost && vmarena_prim_track_collect(tracker->base, tracker->size, anew, pass_on, &scan) == 0) return;
     report->report(report->arg, 0, tracker->size);
     tracker->lost = vmarena_prim_track_open(tracker->base, tracker->size, &track) != 0;
     if (tracker->lost) return;
@@ -171,18 +195,15 @@ void vmarena_tracking_end(struct vmarena_arena *arena) {
     *tracker = (struct vmarena_tracker){.kind = VMARENA_TRACK_AUTO};
 }
 
-static void clear_bits(struct vmarena_tracker *tracker) {
-    size_t words = tracker->size / vmarena_prim_page_size() / BITS + 1;
-    for (size_t i = 0; i < words; i++) atomic_store_explicit(&tracker->written[i], 0, memory_order_relaxed);
-}
-
-void vmarena_tracking_collect(struct vmarena_arena *arena, void (*report)(void *arg, size_t start, size_t size),
-                              void *arg) {
+void vmarena_tracking_collect(struct vmarena_arena *arena, bool anew,
+                              void (*report)(void *arg, size_t start, size_t size), void *arg) {
     struct vmarena_tracker *tracker = &arena->tracker;
     struct report how = {report, arg};
-    if (tracker->kind == VMARENA_TRACK_SCAN) collect_scan(arena, &how);
-    else if (!tracker->lost) collect_bits(arena, &how);
-    else {
+    if (tracker->kind == VMARENA_TRACK_SCAN) collect_scan(arena, &how, anew);
+    else if (!tracker->lost) {
+        size_t runs = report_bits(tracker, &how);
+        if (anew) protect_again(arena, runs);
+    } else {
         report(arg, 0, tracker->size);
         clear_bits(tracker);
         bool writable = (arena->region.prot & VMARENA_WRITE) != 0 && !arena->parted;
@@ -202,6 +223,9 @@ void vmarena_tracking_open(struct vmarena_arena *arena, size_t start, size_t siz
     size_t page = vmarena_prim_page_size();
     if (tracker->kind != VMARENA_TRACK_PROTECT || tracker->lost || start >= tracker->size) return;
     if (size > tracker->size - start) size = tracker->size - start;
+    bool open = true;
+    for (size_t i = start / page; i < (start + size) / page && open; i++) open = is_set(tracker, i);
+    if (open) return;
     if (vmarena_prim_protect(tracker->base + start, size, arena->region.prot) != 0) vmarena_tracking_lose(arena);
     else
         for (size_t i = start / page; i < (start + size) / page; i++) set_bit(tracker, i);

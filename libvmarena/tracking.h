@@ -31,9 +31,12 @@ struct vmarena_tracker {
 int vmarena_tracking_begin(struct vmarena_arena *arena, enum vmarena_tracking kind, size_t size);
 void vmarena_tracking_end(struct vmarena_arena *arena);
 
-/* Reports runs of pages written since the last call, and begins anew. It cannot fail: at worst, all were written. */
-void vmarena_tracking_collect(struct vmarena_arena *arena, void (*report)(void *arg, size_t start, size_t size),
-                              void *arg);
+/*
+ * Reports runs of pages written since it last began anew, and begins anew if asked to: what is written to soon after had
+ * better be left as it is. It cannot fail: at worst, all were written.
+ */
+void vmarena_tracking_collect(struct vmarena_arena *arena, bool anew,
+                              void (*report)(void *arg, size_t start, size_t size), void *arg);
 
 /* The protection of the arena is about to be changed: what is tracked by it is lost. */
 void vmarena_tracking_lose(struct vmarena_arena *arena);

@@ -69,7 +69,7 @@ int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_trac
     struct vmarena_prim_track track = {address, size, open_async(), getpid()};
     if (track.fd < 0) return track.fd;
     int error = ioctl(track.fd, UFFDIO_REGISTER, &area) == 0 ? 0 : -errno;
-    if (error == 0) error = vmarena_prim_track_collect(address, size, NULL, NULL);
+    if (error == 0) error = vmarena_prim_track_collect(address, size, true, NULL, NULL);
     if (error == 0) *out = track;
     else vmarena_prim_track_close(&track);
     return error;
@@ -82,12 +82,12 @@ void vmarena_prim_track_close(const struct vmarena_prim_track *track) {
     close(track->fd);
 }
 
-/* Gets what was written, and protects it again, at one stroke. */
-static int collect(int fd, uint64_t start, uint64_t end, vmarena_pages_fn *function, void *arg) {
+/* Gets what was written and, anew, protects it again, at one stroke. */
+static int collect(int fd, uint64_t start, uint64_t end, bool anew, vmarena_pages_fn *function, void *arg) {
     struct vmarena_scan_region regions[256] = {{.start = 0}};
     while (start < end) {
         struct vmarena_scan scan = {.size = sizeof scan,
-                                    .flags = SCAN_PROTECT_MATCHING | SCAN_CHECK_ASYNC,
+                                    .flags = SCAN_CHECK_ASYNC | (anew ? SCAN_PROTECT_MATCHING : 0),
                                     .start = start,
                                     .end = end,
                                     .category_mask = SCAN_WRITTEN,
@@ -108,11 +108,11 @@ static int collect(int fd, uint64_t start, uint64_t end, vmarena_pages_fn *funct
     return 0;
 }
 
-int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg) {
+int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pages_fn *function, void *arg) {
     uint64_t start = (uint64_t)(uintptr_t)address;
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return -errno;
-    int result = collect(fd, start, start + size, function, arg);
+    int result = collect(fd, start, start + size, anew, function, arg);
     close(fd);
     return result;
 }
@@ -130,8 +130,8 @@ int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_trac
     return (void)address, (void)size, (void)out, -EOPNOTSUPP;
 }
 void vmarena_prim_track_close(const struct vmarena_prim_track *track) { (void)track; }
-int vmarena_prim_track_collect(void *address, size_t size, vmarena_pages_fn *function, void *arg) {
-    return (void)address, (void)size, (void)function, (void)arg, -EOPNOTSUPP;
+int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pages_fn *function, void *arg) {
+    return (void)anew, (void)address, (void)size, (void)function, (void)arg, -EOPNOTSUPP;
 }
 
 #endif
