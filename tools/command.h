@@ -8,6 +8,7 @@
 int vmarena_command_guard(int count, char **arguments);
 int vmarena_command_maps(int count, char **arguments);
 int vmarena_command_picture(int count, char **arguments);
+int vmarena_command_watch(int count, char **arguments);
 int vmarena_command_stat(int count, char **arguments);
 int vmarena_command_caps(int count, char **arguments);
 

@@ -15,6 +15,7 @@ static const struct command commands[] = {
     {"guard", vmarena_command_guard, "run a program with every heap object against a guard page"},
     {"maps", vmarena_command_maps, "the mappings of a process, and whose they are"},
     {"picture", vmarena_command_picture, "draw the address space of a process, as SVG or HTML"},
+    {"watch", vmarena_command_watch, "the same in the terminal, while the process runs"},
     {"stat", vmarena_command_stat, "run a program and count its page faults"},
     {"caps", vmarena_command_caps, "what this system can do"},
 };

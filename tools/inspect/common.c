@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vmarena/arena.h"
@@ -79,6 +80,14 @@ bool vmarena_parse_color(const char *word, FILE *out, bool *color) {
     return true;
 }
 
+int vmarena_open_process(pid_t pid) {
+#ifdef SYS_pidfd_open
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+#else
+    return (void)pid, -1;
+#endif
+}
+
 static size_t read_start(pid_t pid, const char *file, char *text, size_t size) {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
@@ -119,9 +128,11 @@ static size_t character(const unsigned char *text) {
     return length;
 }
 
-/* Writes each character by `special`, which says false where it is to be written as it is. */
-static void print_by(FILE *out, const char *text, const char *invalid, bool (*special)(FILE *, unsigned char)) {
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0';) {
+/* Writes each character by `special`, which says false where it is to be written as it is. Gives their number. */
+static size_t print_by(FILE *out, const char *text, size_t most, const char *invalid,
+                       bool (*special)(FILE *, unsigned char)) {
+    size_t count = 0;
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0' && count < most; count++) {
         size_t length = character(at);
         if (length == 1 && special(out, *at)) at++;
         else if (length != 0) at += fwrite(at, 1, length, out) == length ? length : strlen((const char *)at);
@@ -130,6 +141,7 @@ static void print_by(FILE *out, const char *text, const char *invalid, bool (*sp
             at++;
         }
     }
+    return count;
 }
 
 static bool nothing_special(FILE *out, unsigned char c) { return (void)out, (void)c, false; }
@@ -147,12 +159,17 @@ static bool special_in_markup(FILE *out, unsigned char c) {
     return entity != NULL;
 }
 
-void vmarena_print_plain(FILE *out, const char *text) { print_by(out, text, "?", nothing_special); }
-void vmarena_print_markup(FILE *out, const char *text) { print_by(out, text, "\xef\xbf\xbd", special_in_markup); }
+void vmarena_print_plain(FILE *out, const char *text) { print_by(out, text, SIZE_MAX, "?", nothing_special); }
+void vmarena_print_markup(FILE *out, const char *text) {
+    print_by(out, text, SIZE_MAX, "\xef\xbf\xbd", special_in_markup);
+}
+size_t vmarena_print_cut(FILE *out, const char *text, size_t characters) {
+    return print_by(out, text, characters, "?", nothing_special);
+}
 
 void vmarena_print_json(FILE *out, const char *text) {
     putc('"', out);
-    print_by(out, text, "\\ufffd", special_in_json);
+    print_by(out, text, SIZE_MAX, "\\ufffd", special_in_json);
     putc('"', out);
 }
 

@@ -31,6 +31,9 @@ int vmarena_close_output(const char *command, FILE *file, const char *name);
 /* The text on standard output; gives the exit code. */
 int vmarena_print_help(const char *command, const char *text);
 
+/* A descriptor that becomes readable when the process ends (Linux 5.3), or -1. */
+int vmarena_open_process(pid_t pid);
+
 /* "always", "never", or "auto": on a terminal, unless NO_COLOR is set (no-color.org). False for any other word. */
 bool vmarena_parse_color(const char *word, FILE *out, bool *color);
 
@@ -39,6 +42,8 @@ void vmarena_process_title(pid_t pid, char *title, size_t size);
 
 /* For a terminal: control characters and what is not UTF-8 become '?'. */
 void vmarena_print_plain(FILE *out, const char *text);
+/* The same of its first characters, at most so many; gives how many there were. */
+size_t vmarena_print_cut(FILE *out, const char *text, size_t characters);
 /* In double quotes, as JSON (RFC 8259). */
 void vmarena_print_json(FILE *out, const char *text);
 /* For the text and attributes of HTML and SVG. */

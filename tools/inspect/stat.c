@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,18 +149,9 @@ static uint64_t faults_so_far(const struct run *run) {
                : 0;
 }
 
-/* A descriptor that becomes readable when the process ends; Linux 5.3. Without it, it is asked after now and then. */
-static int open_process(pid_t pid) {
-#ifdef SYS_pidfd_open
-    return (int)syscall(SYS_pidfd_open, pid, 0);
-#else
-    return (void)pid, -1;
-#endif
-}
-
 static void sample_until_it_ends(struct run *run) {
     siginfo_t info = {.si_pid = 0};
-    int end = open_process(run->pid);
+    int end = vmarena_open_process(run->pid); /* without it, it is asked after now and then */
     struct pollfd wait = {.fd = end, .events = POLLIN};
     for (;;) {
         uint64_t width = run->history.width;
