@@ -2,8 +2,8 @@
 /*
  * The guarded heap: one object of 24 bytes allocated, touched and freed, with others live behind it, each with its two
  * stacks of 16 frames; held against what the kernel alone takes for the same page, and against those that put objects
- * on pages of their own as well. Electric Fence and DUMA replace malloc, so that they are measured in a child process,
- * by the same loop, right before or after ours.
+ * on pages of their own as well. What replaces malloc (the preloaded library of `vmarena guard`, Electric Fence, DUMA) is
+ * measured in a child process, by the same loop, in turn.
  */
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -13,11 +13,6 @@
 
 #include "bench.h"
 #include "vmarena.h"
-
-#ifdef HAVE_LIBUNWIND
-#define UNW_LOCAL_ONLY
-#include <libunwind.h>
-#endif
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -122,9 +117,9 @@ static void drain(struct pairs *pairs) {
 static void *heap_alloc(struct pairs *pairs, size_t size) { return vmarena_heap_alloc(pairs->heap, size, 0); }
 static void heap_free(struct pairs *pairs, void *object) { (void)vmarena_heap_free(pairs->heap, object); }
 
-static struct pairs heap_pairs(vmarena_heap_capture_fn *capture, size_t live) {
+static struct pairs heap_pairs(size_t live) {
     struct pairs pairs = {.alloc = heap_alloc, .free = heap_free};
-    struct vmarena_heap_options options = {.stack_depth = DEPTH, .capture = capture};
+    struct vmarena_heap_options options = {.stack_depth = DEPTH};
     bench_must(vmarena_heap_create(&pairs.heap, &options) == 0, "vmarena_heap_create");
     fill(&pairs, live);
     return pairs;
@@ -134,13 +129,6 @@ static void heap_end(struct pairs *pairs) {
     vmarena_heap_destroy(pairs->heap);
     (void)munmap(pairs->live, (pairs->count + 1) * sizeof(void *));
 }
-
-#ifdef HAVE_LIBUNWIND
-static size_t by_libunwind(void **frames, size_t depth, void *arg) {
-    (void)arg;
-    return (size_t)unw_backtrace(frames, (int)depth);
-}
-#endif
 
 static double leave_one(struct pairs *pairs, size_t count) {
     pairs->live[0] = pairs->alloc(pairs, SIZE);
@@ -169,10 +157,11 @@ static void plain_free(struct pairs *pairs, void *object) {
     free(object);
 }
 
-/* In the child: fills, runs, writes the nanoseconds of a pair to descriptor 3. */
+/* In the child: fills, warms up, runs, writes the nanoseconds of a pair to descriptor 3. */
 static int be_peer(size_t live, size_t count) {
     struct pairs pairs = {.alloc = plain_alloc, .free = plain_free};
     fill(&pairs, live);
+    (void)pairs_at_depth(&pairs, count);
     double took = pairs_at_depth(&pairs, count) / (double)count;
     return write(3, &took, sizeof took) == (ssize_t)sizeof took ? 0 : 1;
 }
@@ -202,26 +191,36 @@ static double preloaded(const char *library, size_t live, size_t count) {
     return got == (ssize_t)sizeof took ? took : 0;
 }
 
+#define PEER_LIVE 20000
+#define OUR_PAIRS 70000  /* the first so many fill the quarantine, so that addresses are used again */
+#define THEIR_PAIRS 1000 /* Electric Fence and DUMA look at all objects for each */
 #define PEER_ROUNDS 3
 
-static void against_preloaded(struct pairs *ours, const char *name, const char *library, double target) {
+static double floor_pair(void *pages) { return floor_pairs(pages, OUR_PAIRS) / OUR_PAIRS; }
+static double library_pair(void *library) {
+    return access(library, R_OK) == 0 ? preloaded(library, PEER_LIVE, THEIR_PAIRS) : 0;
+}
+
+static void guard_against(const char *name, double (*theirs)(void *), void *arg, double target) {
     double a[PEER_ROUNDS], b[PEER_ROUNDS], ratios[PEER_ROUNDS];
-    void *found = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
-    if (found == NULL && access(library, R_OK) != 0) {
-        if (!bench.json) printf("%s is not installed (%s): not compared\n", name, library);
-        return;
-    }
     for (size_t i = 0; i < PEER_ROUNDS; i++) {
-        a[i] = pairs_at_depth(ours, 20000) / 20000;
-        b[i] = preloaded(library, ours->count, 1000);
+        a[i] = preloaded(VMARENA_PRELOAD, PEER_LIVE, OUR_PAIRS);
+        b[i] = theirs(arg);
+        bench_must(a[i] > 0, "running under the preloaded malloc");
         if (b[i] <= 0) {
-            if (!bench.json) printf("%s did not survive %zu live objects: not compared\n", name, ours->count);
+            if (!bench.json) printf("%s is not installed, or died: not compared\n", name);
             return;
         }
         ratios[i] = a[i] / b[i];
     }
-    bench_row("pair, 20,000 live", name, bench_median(a, PEER_ROUNDS), bench_median(b, PEER_ROUNDS),
-              bench_median(ratios, PEER_ROUNDS), target);
+    bench_row("malloc and free under guard, 20,000 live", name, bench_median(a, PEER_ROUNDS),
+              bench_median(b, PEER_ROUNDS), bench_median(ratios, PEER_ROUNDS), target);
+}
+
+static void measure_guard(void *pages) {
+    if (pages != NULL) guard_against("the kernel's floor", floor_pair, pages, 1.5);
+    guard_against("Electric Fence", library_pair, (char[]){"/usr/lib/libefence.so.0"}, 1.0 / 15);
+    guard_against("DUMA", library_pair, (char[]){"/usr/lib/libduma.so.0"}, 1.0 / 15);
 }
 
 static struct {
@@ -251,7 +250,7 @@ static void against_sodium(void) {
     sodium.alloc = (void *(*)(size_t))dlsym(library, "sodium_malloc");
     sodium.free = (void (*)(void *))dlsym(library, "sodium_free");
     bench_must(init != NULL && sodium.alloc != NULL && sodium.free != NULL && init() >= 0, "sodium_init");
-    struct pairs ours = heap_pairs(NULL, SODIUM_LIVE);
+    struct pairs ours = heap_pairs(SODIUM_LIVE);
     struct pairs theirs = {.alloc = sodium_pair_alloc, .free = sodium_pair_free};
     fill(&theirs, SODIUM_LIVE);
     bench_compare("pair, 10,000 live", pairs_at_depth, &ours, "sodium_malloc, sodium_free", pairs_at_depth, &theirs,
@@ -284,12 +283,12 @@ static double map_entries(void) {
 
 static void measure_memory(void) {
     double memory = status_kib("VmRSS:") + status_kib("VmPTE:"), entries = map_entries();
-    struct pairs pairs = heap_pairs(NULL, 1000000);
+    struct pairs pairs = heap_pairs(1000000);
     memory = status_kib("VmRSS:") + status_kib("VmPTE:") - memory - 8e6 / 1024; /* our own array */
     bench_figure("pages of memory an object, records and page tables in it",
                  memory * 1024 / 1e6 / (double)vmarena_page_size(), "pages", 1.15);
     bench_figure("map entries more with 1,000,000 live", map_entries() - entries, "", 64);
-    struct pairs few = heap_pairs(NULL, 1000);
+    struct pairs few = heap_pairs(1000);
     bench_compare("pair, 1,000,000 live", pairs_at_depth, &pairs, "1,000 live", pairs_at_depth, &few, 1.3);
     bench_compare("any one of 1,000,000 replaced", churn_at_depth, &pairs, "of 1,000", churn_at_depth, &few, 1.3);
     heap_end(&few);
@@ -306,23 +305,15 @@ int main(int argc, char **argv) {
     bench_begin(argc, argv);
     struct vmarena_caps caps;
     bench_must(vmarena_caps(&caps) == 0, "vmarena_caps");
-    struct pairs pairs = heap_pairs(NULL, 20000);
+    struct pairs pairs = heap_pairs(PEER_LIVE);
     show_depth(&pairs);
-    if (caps.guard_markers) {
-        void *pages = floor_pages();
+    void *pages = caps.guard_markers ? floor_pages() : NULL;
+    if (pages != NULL)
         bench_compare("pair, 20,000 live, stacks by frame pointers", pairs_at_depth, &pairs, "the kernel's floor",
                       floor_pairs, pages, 1.5);
-#ifdef HAVE_LIBUNWIND
-        struct pairs unwound = heap_pairs(by_libunwind, 20000);
-        show_depth(&unwound);
-        bench_compare("pair, 20,000 live, stacks by libunwind", pairs_at_depth, &unwound, "the kernel's floor",
-                      floor_pairs, pages, 1.5);
-        heap_end(&unwound);
-#endif
-    } else if (!bench.json) printf("no guard markers here: no floor to compare with\n");
-    against_preloaded(&pairs, "Electric Fence", "/usr/lib/libefence.so.0", 1.0 / 15);
-    against_preloaded(&pairs, "DUMA", "/usr/lib/libduma.so.0", 1.0 / 15);
+    else if (!bench.json) printf("no guard markers here: no floor to compare with\n");
     heap_end(&pairs);
+    if (*VMARENA_PRELOAD != '\0') measure_guard(pages);
     against_sodium();
     measure_memory();
     return bench_end();

@@ -16,8 +16,10 @@
 #include "prim.h"
 #include "state.h"
 
+/* The heap leaves room for frames of its own, of which there are none here. */
 size_t vmarena_tell_capture(void **frames, size_t depth, void *unused) {
     (void)unused;
+    if (depth > vmarena_malloc.options.depth) depth = vmarena_malloc.options.depth;
     return vmarena_prim_unwind(&vmarena_malloc_thread.caller, frames, depth);
 }
 
