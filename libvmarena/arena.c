@@ -637,7 +637,7 @@ static int check_prot(const struct vmarena_arena *arena, unsigned prot) {
     return 0;
 }
 
-static int protect_all(struct vmarena_arena *arena, unsigned prot) {
+VMARENA_TOGETHER static int protect_all(struct vmarena_arena *arena, unsigned prot) {
     int error = check_prot(arena, prot);
     if (error != 0) return error;
     if (vmarena_arena_is_fenced(arena)) return vmarena_fenced_protect(arena, prot);
@@ -646,7 +646,7 @@ static int protect_all(struct vmarena_arena *arena, unsigned prot) {
     return vmarena_region_protect(&arena->region, prot);
 }
 
-int vmarena_protect(struct vmarena *handle, unsigned prot) {
+VMARENA_TOGETHER int vmarena_protect(struct vmarena *handle, unsigned prot) {
     struct vmarena_arena *arena = vmarena_arena_of(handle);
     return arena == NULL ? -EBADF : protect_all(arena, prot);
 }

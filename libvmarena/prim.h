@@ -54,6 +54,10 @@ int vmarena_prim_map_named(void **out, size_t size, const char *name);
 
 int vmarena_prim_unmap(void *address, size_t size);
 
+/* For the functions around a call that changes a mapping. The CPU drops what it had kept of the way to every page then, and
+ * each page of code that comes after costs it some 15 ns: so they lie on one. */
+#define VMARENA_TOGETHER __attribute__((hot))
+
 /* Signal-safe on every system we know, although POSIX does not promise it. */
 int vmarena_prim_protect(void *address, size_t size, unsigned prot);
 

@@ -211,7 +211,7 @@ void vmarena_tracking_collect(struct vmarena_arena *arena, bool anew,
     }
 }
 
-void vmarena_tracking_lose(struct vmarena_arena *arena) {
+VMARENA_TOGETHER void vmarena_tracking_lose(struct vmarena_arena *arena) {
     struct vmarena_tracker *tracker = &arena->tracker;
     if (tracker->kind != VMARENA_TRACK_PROTECT || tracker->lost) return;
     tracker->lost = true;
