@@ -98,11 +98,31 @@ static void check_cell(const struct cell *cell, struct vmarena *arena) {
     CELL_CHECK(cell, vmarena_rewind(arena, mark) == 0, "%s", vmarena_explain());
 }
 
+struct attempt {
+    const struct cell *cell;
+    struct vmarena *arena;
+};
+
+static void check_cell_body(void *arg) {
+    const struct attempt *attempt = arg;
+    check_cell(attempt->cell, attempt->arena);
+}
+
+/* What faults where it should not, in the library or here, names the cell, too. */
+static void check_cell_caught(const struct cell *cell, struct vmarena *arena) {
+    struct attempt attempt = {cell, arena};
+    struct vmarena_fault fault;
+    char text[300];
+    if (vmarena_try_any(check_cell_body, &attempt, &fault) == 0) return;
+    vmarena_fault_describe(&fault, text, sizeof text);
+    CELL_CHECK(cell, false, "a fault: %s", text);
+}
+
 static void check_sizes(struct cell cell, struct vmarena *arena) {
     size_t page = vmarena_page_size();
     for (size_t boundary = 0; boundary <= 3 * page; boundary += page) {
         size_t first = boundary == 0 ? 1 : boundary - 64, last = boundary == 3 * page ? boundary : boundary + 64;
-        for (cell.size = first; cell.size <= last; cell.size++) check_cell(&cell, arena);
+        for (cell.size = first; cell.size <= last; cell.size++) check_cell_caught(&cell, arena);
     }
 }
 
@@ -113,6 +133,7 @@ static void check_plane(enum vmarena_guard_kind guards, enum vmarena_fence side,
         print_message("skip: this kernel has no guard markers\n");
         skip();
     } else if (guards == VMARENA_GUARD_MARKER) vmarena_destroy(arena);
+    vmarena_scope_unwind(NULL);                    /* a test that failed jumped out of one */
     assert_int_equal(vmarena_fault_reassert(), 0); /* cmocka has just set its own */
     for (size_t align = 1; align <= 64; align *= 2) {
         assert_int_equal(vmarena_create(&arena, &options), 0);
