@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What test_command runs under guard: small programs that show one thing of the command each. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -74,6 +75,11 @@ static int die(char **arguments) {
     return 0;
 }
 
+static int crowded_death(char **arguments) {
+    for (int i = atoi(arguments[0]); i > 0; i--) pass(malloc(10));
+    abort();
+}
+
 static volatile sig_atomic_t got;
 static void note(int signo) { got = signo; }
 static int wait_signal(char **arguments) {
@@ -95,6 +101,19 @@ static int inside(char **arguments) {
     (void)sigaction(SIGSEGV, NULL, &action);
     printf("SIGSEGV %s\n", action.sa_handler == SIG_DFL ? "default" : "handled");
     return 0;
+}
+
+/* A library that is to take its functions from its own dependencies first, before what is preloaded. */
+static int deepbind(char **arguments) {
+    void *library = dlopen(arguments[0], RTLD_NOW | RTLD_DEEPBIND);
+    char *(*plug)(char *) = library == NULL ? NULL : (char *(*)(char *))dlsym(library, "vmarena_test_plug");
+    if (plug == NULL) {
+        puts(dlerror());
+        return 1;
+    }
+    free(plug(pass(malloc(40))));
+    dlclose(library);
+    return 3;
 }
 
 /* ---- programs with handlers of their own ---- */
@@ -191,8 +210,10 @@ static const struct {
     {"count", count},
     {"locked", locked},
     {"die", die},
+    {"crowded_death", crowded_death},
     {"wait_signal", wait_signal},
     {"inside", inside},
+    {"deepbind", deepbind},
     {"own_handler", own_handler},
     {"block_all", block_all},
     {"forked", forked},

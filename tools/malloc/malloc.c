@@ -27,11 +27,15 @@
     errno = saved_errno;                                                                                               \
     count_call(thread)
 
-/* The command sees the figures of a process that is killed, or replaces itself, as they were at most so many calls ago. */
+/*
+ * The command sees the figures of a process that is killed, or replaces itself, as they were at most so many calls of a
+ * thread's ago; of a short life at least half.
+ */
 #define PUBLISH_EVERY 1024
 
 static inline void count_call(struct vmarena_malloc_thread *thread) {
-    if (__builtin_expect(++thread->calls % PUBLISH_EVERY == 0, 0)) vmarena_malloc_publish();
+    uint32_t calls = ++thread->calls;
+    if (__builtin_expect(calls % PUBLISH_EVERY == 0 || (calls & (calls - 1)) == 0, 0)) vmarena_malloc_publish();
 }
 
 static inline void *or_enomem(void *pointer) {

@@ -8,6 +8,7 @@
  *      signals.c    the fault handler, and the program's own behind it
  *      tell.c       errors made into reports
  *      calls.c      the buffers given to read(2), write(2) and their kin
+ *      load.c       libraries loaded while the program runs
  *
  * Nothing here allocates from the program's malloc. Reports go into memory shared with `vmarena guard`, or, without it,
  * to standard error.
