@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "vmarena.h"
@@ -32,6 +33,14 @@ static inline void must_work(bool worked, const char *call) {
     fflush(stdout);
     fprintf(stderr, "%s: %s\n", call, vmarena_explain());
     exit(1);
+}
+
+/* Whether to show more than what all languages show. */
+static inline bool wants_more(int argc, char **argv) {
+    if (argc == 1) return false;
+    if (argc == 2 && strcmp(argv[1], "--full") == 0) return true;
+    fprintf(stderr, "usage: %s [--full]\n", argv[0]);
+    exit(2);
 }
 
 /* An arena of the given size on small pages, so that each page counts by itself. */

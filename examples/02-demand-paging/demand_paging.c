@@ -28,7 +28,82 @@ static bool open_page(const struct vmarena_fault *fault, void *arg) {
     return vmarena_protect_range(pager->arena, start, page, VMARENA_READ | VMARENA_WRITE) == 0;
 }
 
-int main(void) {
+/* ---- more: what a fault brings ------------------------------------------------------------------------------------------ */
+
+static int count_pages(const struct vmarena_pages *pages, void *arg) {
+    *(size_t *)arg += (size_t)(pages->end - pages->start) / page;
+    return 0;
+}
+
+/* How many of the pages are in a state; false: the system does not tell. */
+static bool count_in(const char *pages, size_t count, unsigned state, size_t *out) {
+    unsigned known = 0;
+    *out = 0;
+    int error = vmarena_residency(0, (uintptr_t)pages, count * page, state, &known, count_pages, out);
+    return error == 0 && known == state;
+}
+
+static long faults_of_reading(const volatile char *pages, size_t count) {
+    long before = minor_faults();
+    for (size_t i = 0; i < count; i++) (void)pages[i * page];
+    return minor_faults() - before;
+}
+
+/* To be read, all of them are one page of zeroes; a page of one's own comes with the first write. */
+static void show_reading_first(void) {
+    struct vmarena *arena = small_page_arena(PAGES * page, "read first");
+    char *pages = must_alloc(arena, PAGES * page, page);
+    size_t zero = 0, own = 0;
+    (void)faults_of_reading(must_alloc(small_page_arena(page, "warm"), page, 1), 1);
+    long faults = faults_of_reading(pages, PAGES);
+    must_count(faults, PAGES, "faults of the first read");
+    printf("first read of each of %d fresh pages: %ld faults\n", PAGES, faults);
+    if (count_in(pages, PAGES, VMARENA_PAGE_ZERO, &zero))
+        printf("the system's one page of zeroes is behind %zu of them\n", zero);
+    else printf("what is behind them this system does not tell\n");
+    faults = faults_of_writing(pages, PAGES);
+    must_count(faults, PAGES, "faults of the first write after that");
+    if (count_in(pages, PAGES, VMARENA_PAGE_DIRTY, &own)) must_count((long)own, PAGES, "pages of its own");
+    printf("first write to each after that: %ld faults, as only now each gets a page of its own\n", faults);
+    vmarena_destroy(arena);
+}
+
+/* The faults of a call that brings pages in are the kernel's business, and no access stops for them later. */
+static void show_bringing_in(void) {
+    struct vmarena *arena = small_page_arena(PAGES * page, "ahead");
+    struct vmarena_mark start = vmarena_mark(arena);
+    char *pages = must_alloc(arena, PAGES * page, page);
+    size_t before = 0, after = 0;
+    must_work(vmarena_rewind(arena, start) == 0, "vmarena_rewind");
+    bool told = count_in(pages, PAGES, VMARENA_PAGE_RESIDENT, &before);
+    must_work(vmarena_prefault(arena, PAGES * page) == 0, "vmarena_prefault");
+    told = told && count_in(pages, PAGES, VMARENA_PAGE_RESIDENT, &after);
+    if (told) printf("%zu of %d pages are in memory, and %zu after one call to bring them in\n", before, PAGES, after);
+    else printf("how many pages are in memory this system does not tell\n");
+    long faults = faults_of_writing(must_alloc(arena, PAGES * page, page), PAGES);
+    must_count(faults, 0, "faults after bringing them in");
+    printf("first write to each of the %d pages then: %ld faults\n", PAGES, faults);
+    vmarena_destroy(arena);
+}
+
+/* A huge page comes whole, with one fault. */
+static void show_huge_pages(void) {
+    struct vmarena_options options = {.reserve = (size_t)16 << 20, .huge = VMARENA_HUGE_TRANSPARENT, .name = "huge"};
+    struct vmarena *arena;
+    struct vmarena_stats stats;
+    must_work(vmarena_create(&arena, &options) == 0, "vmarena_create");
+    char *pages = must_alloc(arena, options.reserve, page);
+    long faults = faults_of_writing(pages, options.reserve / page);
+    vmarena_stats(arena, &stats);
+    if (stats.huge == options.reserve && faults > 0)
+        printf("first write to each page of 16 MiB on huge pages: %ld faults, one for each %zu KiB\n", faults,
+               options.reserve / (size_t)faults / 1024);
+    else printf("huge pages were not obtained as asked: nothing is claimed\n");
+    vmarena_destroy(arena);
+}
+
+int main(int argc, char **argv) {
+    bool more = wants_more(argc, argv);
     page = vmarena_page_size();
     struct vmarena *arena = small_page_arena(PAGES * page, "demand");
     (void)faults_of_writing(must_alloc(small_page_arena(page, "warm"), page, 1), 1); /* brings the code itself in */
@@ -62,5 +137,9 @@ int main(void) {
     printf("closed all pages and wrote to %d: our own function was called %d times, to open one each\n", CLOSED,
            pager.calls);
     vmarena_destroy(arena);
+    if (!more) return 0;
+    show_reading_first();
+    show_bringing_in();
+    show_huge_pages();
     return 0;
 }
