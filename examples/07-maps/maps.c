@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Protections are seen changing in /proc/self/maps, where each line is one mapping. */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -38,7 +39,49 @@ static int count_lines(void) {
     return lines;
 }
 
-int main(void) {
+/* ---- more: there are only so many entries --------------------------------------------------------------------------------- */
+
+#define OBJECTS 100000
+
+/* Every second page read-only: each takes two entries, until the kernel says no. */
+static void show_limit(size_t page) {
+    struct vmarena_caps caps;
+    must_work(vmarena_caps(&caps) == 0, "vmarena_caps");
+    if (caps.map_entry_limit == 0 || caps.map_entry_limit > 4 * OBJECTS) {
+        printf("this system sets no limit within reach: nothing is claimed\n");
+        return;
+    }
+    size_t count = 2 * caps.map_entry_limit, done = 0;
+    struct vmarena *arena = small_page_arena(count * page, "striped");
+    char *pages = must_alloc(arena, count * page, page);
+    int error = 0;
+    for (; done < count && error == 0; done += error == 0 ? 2 : 0)
+        error = vmarena_protect_range(arena, pages + done * page, page, VMARENA_READ);
+    must_be(error == -ENOMEM, "the entries run out");
+    printf("every second page read-only: ENOMEM after %zu, %s\n", done / 2, vmarena_explain());
+    vmarena_destroy(arena);
+}
+
+/* A guard after each object, all the same. */
+static void show_markers(void) {
+    struct vmarena_options options = {.fence = VMARENA_FENCE_END, .name = "markers"};
+    struct vmarena *arena;
+    struct vmarena_stats stats;
+    must_work(vmarena_create(&arena, &options) == 0, "vmarena_create");
+    vmarena_stats(arena, &stats);
+    if (stats.guard_kind != VMARENA_GUARD_MARKER) {
+        printf("this kernel has no guard markers: nothing is claimed\n");
+    } else {
+        int before = count_lines();
+        for (size_t i = 0; i < OBJECTS; i++) (void)must_alloc(arena, 24, 1);
+        must_be(count_lines() - before <= 16, "a marker takes no entry");
+        printf("%d objects with a guard each, by markers: at most 16 entries more\n", OBJECTS);
+    }
+    vmarena_destroy(arena);
+}
+
+int main(int argc, char **argv) {
+    bool more = wants_more(argc, argv);
     size_t page = vmarena_page_size();
     struct vmarena *arena = small_page_arena(PAGES * page, "article");
     char *pages = must_alloc(arena, PAGES * page, page), permissions[5];
@@ -66,5 +109,9 @@ int main(void) {
     must_count(count_lines() - before, 0, "more mappings");
     printf("and writable again: it is one mapping, as before\n");
     vmarena_destroy(arena);
+    if (more) {
+        show_limit(page);
+        show_markers();
+    }
     return 0;
 }
