@@ -278,6 +278,64 @@ static void test_runner_with_nothing(void **state) {
     assert_int_equal(kept_count, 2);
 }
 
+/* ---- a heap for one test ----------------------------------------------------------------------------------------- */
+
+static void test_heap_without_errors(void **state) {
+    (void)state;
+    struct vmarena_testing_heap test;
+    struct vmarena_heap *heap = vmarena_testing_heap_begin(&test, NULL);
+    char *object = vmarena_heap_alloc(heap, 20, 0), *other = vmarena_heap_alloc(heap, 20, 0);
+    memset(object, 1, 20);
+    VMARENA_EXPECT_FAULT_LIKE(peek(object + 32), .kind = VMARENA_FAULT_OVERRUN, .distance = 13, .object = object);
+    assert_int_equal(vmarena_heap_free(heap, object), 0);
+    other[19] = 1; /* left live: not an error */
+    vmarena_testing_heap_end(&test);
+    vmarena_testing_heap_end(&test); /* nothing is left to end */
+}
+
+static void test_heap_checks_at_its_end(void **state) {
+    (void)state;
+    struct vmarena_testing_heap test;
+    struct vmarena_heap *heap = vmarena_testing_heap_begin(&test, NULL);
+    (void)vmarena_heap_alloc(heap, 8, 0);
+    unsigned char *object = vmarena_heap_alloc(heap, 20, 0);
+    char words[200];
+    poke(object + 21, 0);
+    snprintf(
+        words, sizeof words,
+        "slack overwritten: byte +2 of the 20-byte object at %p in \"test\" holds 0x00; it was allocation 2, at 0x",
+        (void *)object);
+    assert_fails(vmarena_testing_heap_end(&test), words);
+    assert_null(strstr(kept, "errors"));
+}
+
+static void test_heap_tells_the_first_error(void **state) {
+    (void)state;
+    struct vmarena_testing_heap test;
+    struct vmarena_heap_options options = {.side = VMARENA_HEAP_START, .align = 1, .name = "mine"};
+    struct vmarena_heap *heap = vmarena_testing_heap_begin(&test, &options);
+    unsigned char *object = vmarena_heap_alloc(heap, 20, 0);
+    char words[200];
+    VMARENA_EXPECT_FAULT_LIKE(peek(object - 1), .kind = VMARENA_FAULT_UNDERRUN, .distance = -1, .object = object);
+    assert_int_equal(vmarena_heap_free(heap, object), 0);
+    assert_int_equal(vmarena_heap_free(heap, object), -EALREADY);
+    assert_int_equal(vmarena_heap_free(heap, words), -EINVAL);
+    snprintf(words, sizeof words, "2 errors, the first: double free: the 20-byte object at %p in \"mine\"",
+             (void *)object);
+    assert_fails(vmarena_testing_heap_end(&test), words);
+    assert_non_null(strstr(kept, "; it was allocation 1, at 0x"));
+    assert_non_null(strstr(kept, ", freed at 0x"));
+}
+
+static void test_heap_that_cannot_be(void **state) {
+    (void)state;
+    struct vmarena_testing_heap test;
+    struct vmarena_heap_options options = {.align = 3};
+    assert_fails(assert_null(vmarena_testing_heap_begin(&test, &options)),
+                 "no heap for the test: options.align: 3 is no power of two");
+    vmarena_testing_heap_end(&test);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_fault_is_expected),
@@ -296,6 +354,10 @@ int main(void) {
         cmocka_unit_test(test_runner),
         cmocka_unit_test(test_runner_checks_the_other_side),
         cmocka_unit_test(test_runner_with_nothing),
+        cmocka_unit_test(test_heap_without_errors),
+        cmocka_unit_test(test_heap_checks_at_its_end),
+        cmocka_unit_test(test_heap_tells_the_first_error),
+        cmocka_unit_test(test_heap_that_cannot_be),
     };
     return cmocka_run_group_tests_name("testing", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For test programs, with any framework: faults expected and not, and inputs that lie flush against a guard.
+ * For test programs, with any framework: faults expected and not, inputs that lie flush against a guard, and a guarded heap
+ * for one test.
  *
  *      #define VMARENA_TEST_FAIL(message) fail_msg("%s", message)        (cmocka; GoogleTest: FAIL() << (message))
  *      #include <vmarena/testing.h>
@@ -38,6 +39,7 @@
 #include "arena.h"
 #include "error.h"
 #include "fault.h"
+#include "heap.h"
 #include "page.h"
 
 #ifndef VMARENA_TEST_FAIL
@@ -112,6 +114,35 @@ static inline void vmarena_fenced_free(void *copy);
 typedef void vmarena_fenced_body(unsigned char *copy, size_t length, void *arg);
 #define VMARENA_RUN_FENCED(body, bytes, length, arg)                                                                   \
     vmarena_run_fenced_((body), (bytes), (length), (arg), __FILE__, __LINE__)
+
+/* ---- a heap for one test ----------------------------------------------------------------------------------------- */
+
+/*
+ * A heap (heap.h) for the length of one test, for code that takes its allocator from the caller:
+ *
+ *      struct vmarena_testing_heap test;
+ *      struct vmarena_heap *heap = vmarena_testing_heap_begin(&test, NULL);
+ *      VMARENA_EXPECT_NO_FAULT(tree_insert(&tree, my_allocator(heap), key));
+ *      vmarena_testing_heap_end(&test);
+ *
+ * A touch past an object faults, there and then. The end checks the slack of all objects, takes the heap away, and fails
+ * the test if an error was found in it or before: a double, interior or invalid free, overwritten slack. The message is
+ * the first error's report: what, where, and where its object was allocated and freed, for addr2line(1). Objects that are
+ * still live are no error; vmarena_heap_stats() counts them.
+ */
+struct vmarena_testing_heap {
+    struct vmarena_heap *heap;             /* NULL: there is none */
+    unsigned errors;                       /* found so far */
+    char message[VMARENA_TESTING_MESSAGE]; /* of the first */
+};
+
+/* options: as for vmarena_heap_create(), or NULL; `report` is set here. Where it cannot be made the test fails, and NULL is
+ * returned if VMARENA_TEST_FAIL returns. *test must stay where it is until the end. */
+static inline struct vmarena_heap *vmarena_testing_heap_begin(struct vmarena_testing_heap *test,
+                                                              const struct vmarena_heap_options *options);
+static inline void vmarena_testing_heap_end(struct vmarena_testing_heap *test);
+
+/* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 /* Closes the scopes that a test left open by jumping out, and puts the fault handlers on top: for a set-up function. */
 static inline void vmarena_testing_begin(void);
@@ -318,6 +349,52 @@ static inline void vmarena_run_fenced_(vmarena_fenced_body *body, const void *by
                                        const char *file, int line) {
     vmarena_run_side_(body, bytes, length, arg, VMARENA_FENCE_END, file, line);
     vmarena_run_side_(body, bytes, length, arg, VMARENA_FENCE_START, file, line);
+}
+
+/* The innermost caller of a stack that the heap kept. */
+static inline void vmarena_testing_add_caller_(char *message, const struct vmarena_heap *heap, const char *words,
+                                               uint32_t stack) {
+    void *caller;
+    if (vmarena_heap_stack(heap, stack, &caller, 1) > 0) vmarena_testing_add_(message, "%s%p", words, caller);
+}
+
+/* As options.report of a heap, in any thread: the library has just made its sentence about the error. */
+static inline void vmarena_testing_note_(const struct vmarena_heap_report *report, void *arg) {
+    struct vmarena_testing_heap *test = (struct vmarena_testing_heap *)arg;
+    const struct vmarena_heap_object *object = &report->object;
+    if (report->kind == VMARENA_HEAP_NEAR_LIMIT || __atomic_fetch_add(&test->errors, 1, __ATOMIC_RELAXED) != 0) return;
+    vmarena_testing_add_(test->message, "%s", vmarena_explain());
+    if (object->state == VMARENA_HEAP_NONE) return;
+    vmarena_testing_add_(test->message, "; it was allocation %llu", (unsigned long long)object->alloc_number);
+    vmarena_testing_add_caller_(test->message, test->heap, ", at ", object->alloc_stack);
+    vmarena_testing_add_caller_(test->message, test->heap, ", freed at ", object->free_stack);
+}
+
+static inline struct vmarena_heap *vmarena_testing_heap_begin(struct vmarena_testing_heap *test,
+                                                              const struct vmarena_heap_options *options) {
+    struct vmarena_heap_options own;
+    memset(test, 0, sizeof *test);
+    memset(&own, 0, sizeof own);
+    if (options != NULL) own = *options;
+    if (own.name == NULL) own.name = "test";
+    own.report = vmarena_testing_note_;
+    own.report_arg = test;
+    if (vmarena_heap_create(&test->heap, &own) == 0) return test->heap;
+    vmarena_testing_add_(test->message, "no heap for the test: %s", vmarena_explain());
+    vmarena_testing_fail_(test->message);
+    return NULL;
+}
+
+static inline void vmarena_testing_heap_end(struct vmarena_testing_heap *test) {
+    char message[VMARENA_TESTING_MESSAGE] = "";
+    struct vmarena_heap *heap = test->heap;
+    if (heap == NULL) return;
+    (void)vmarena_heap_check(heap);
+    test->heap = NULL;
+    vmarena_heap_destroy(heap);
+    if (test->errors > 1) vmarena_testing_add_(message, "%u errors, the first: ", test->errors);
+    vmarena_testing_add_(message, "%s", test->message);
+    if (test->errors != 0) vmarena_testing_fail_(message);
 }
 
 #endif
