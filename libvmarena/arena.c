@@ -13,7 +13,7 @@
 #include "snapshot.h"
 
 #define DEFAULT_RESERVE ((uint64_t)64 << 30)
-#define LEAST_RESERVE ((size_t)64 << 20)
+#define LEAST_RESERVE ((size_t)1 << 20)
 #define DEFAULT_STEP ((size_t)64 << 10)
 #define DEFAULT_FENCED_STEP ((size_t)2 << 20) /* guards are installed a step at a time: 20-30 ns a page in bulk */
 #define LARGEST_ALIGN ((size_t)1 << (sizeof(size_t) * 8 - 2))
@@ -173,8 +173,7 @@ static void choose_commit(struct vmarena_options *options) {
     }
 }
 
-/* Reserves with the wished page size; a default size gives way to what the process may have. */
-static int reserve(struct vmarena_arena *arena, size_t align, bool by_default) {
+static int reserve(struct vmarena_arena *arena, size_t align) {
     size_t page = vmarena_prim_page_size();
     struct vmarena_region_plan plan = {.align = align, .policy = arena->options.commit_policy};
     plan.guard = arena->options.guard == 0 ? page : round_up(arena->options.guard, page);
@@ -182,12 +181,8 @@ static int reserve(struct vmarena_arena *arena, size_t align, bool by_default) {
     if (plan.guard == 0 || size == 0)
         return vmarena_fail(-ENOMEM, "vmarena_create: the sizes exceed the address space");
     arena->options.guard = plan.guard;
-    for (;; size = round_up(size / 2, align)) {
-        plan.size = size;
-        int error = vmarena_region_reserve(&arena->region, &plan);
-        /* EAGAIN: under mlockall(2) more than RLIMIT_MEMLOCK */
-        if ((error != -ENOMEM && error != -EAGAIN) || !by_default || size <= LEAST_RESERVE) return error;
-    }
+    plan.size = size;
+    return vmarena_region_reserve(&arena->region, &plan);
 }
 
 /*
@@ -293,9 +288,6 @@ static void explain_bump(const struct vmarena_region *region, struct vmarena_fau
 }
 
 static int build(struct vmarena_arena *arena, const char *name) {
-    bool by_default = arena->options.reserve == 0;
-    if (by_default)
-        arena->options.reserve = DEFAULT_RESERVE > SIZE_MAX / 16 ? (size_t)256 << 20 : (size_t)DEFAULT_RESERVE;
     bool markers_asked = arena->options.guard_kind == VMARENA_GUARD_MARKER;
     int error = choose_guards(&arena->options);
     if (error != 0) return error;
@@ -306,7 +298,7 @@ static int build(struct vmarena_arena *arena, const char *name) {
     if (vmarena_arena_is_fenced(arena)) arena->region.objects = &arena->objects.live;
     arena->region.explain = vmarena_arena_is_fenced(arena) ? vmarena_fenced_explain : explain_bump;
     size_t align = wished_align(&arena->options);
-    error = reserve(arena, align, by_default);
+    error = reserve(arena, align);
     if (error != 0) return error;
     arena->options.reserve = arena->region.size;
     arena->annotated = vmarena_prim_annotating();
@@ -322,6 +314,20 @@ static int build(struct vmarena_arena *arena, const char *name) {
     if (error != 0) vmarena_region_release(&arena->region);
     if (error != 0 && arena->backing != NULL) vmarena_backing_close(arena);
     return error;
+}
+
+/* A default size gives way to what the process may have. */
+static int build_some(struct vmarena_arena *arena, const struct vmarena_options *options) {
+    size_t size = DEFAULT_RESERVE > SIZE_MAX / 16 ? (size_t)256 << 20 : (size_t)DEFAULT_RESERVE;
+    bool by_default = options->reserve == 0;
+    for (;; size /= 2) {
+        arena->options = *options;
+        arena->options.name = NULL;
+        if (by_default) arena->options.reserve = size;
+        int error = build(arena, options->name);
+        /* EAGAIN: under mlockall(2) more than RLIMIT_MEMLOCK */
+        if ((error != -ENOMEM && error != -EAGAIN) || !by_default || size <= LEAST_RESERVE) return error;
+    }
 }
 
 static struct vmarena_arena *take_record(void) {
@@ -350,9 +356,7 @@ int vmarena_create(struct vmarena **out, const struct vmarena_options *options) 
     if (error != 0) return error;
     struct vmarena_arena *arena = take_record();
     if (arena == NULL) return vmarena_fail(-ENOMEM, "vmarena_create: no memory for the arena's record");
-    arena->options = *options;
-    arena->options.name = NULL;
-    error = build(arena, options->name);
+    error = build_some(arena, options);
     if (error != 0) {
         give_record(arena);
         return error;

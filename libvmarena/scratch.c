@@ -21,7 +21,7 @@ static void destroy_scratch(void *unused) {
 /* Less than an arena's default, of which a thousand threads would take a whole 47-bit address space: 8 GiB, or as much
  * less as there is. */
 #define MOST ((size_t)1 << (sizeof(size_t) > 4 ? 33 : 25))
-#define LEAST ((size_t)16 << 20)
+#define LEAST ((size_t)1 << 20)
 
 static int make_one(struct vmarena **out) {
     struct vmarena_options options = {.name = "scratch", .reserve = MOST};

@@ -244,10 +244,41 @@ static void under_space_limit(void *unused) {
     CHECK(vmarena_alloc(arena, 100, 1) != NULL);
 }
 
+/* Huge pages or not: the alignment that the largest want gives way, too. */
+static void huge_under_space_limit(void *unused) {
+    (void)unused;
+    limit(RLIMIT_AS, 600 * MIB);
+    for (int huge = VMARENA_HUGE_SYSTEM; huge <= VMARENA_HUGE_1G; huge++) {
+        struct vmarena *arena = NULL;
+        CHECK(vmarena_create(&arena, &(struct vmarena_options){.huge = (enum vmarena_huge)huge}) == 0);
+        CHECK(stats_of(arena).reserved == 512 * MIB && stats_of(arena).huge_obtained < VMARENA_HUGE_2M);
+        vmarena_destroy(arena);
+    }
+}
+
+/* Each default takes what there is, side tables and all, down to a mebibyte. */
+static void until_no_space_is_left(void *arg) {
+    struct vmarena_options options = {.fence = *(enum vmarena_fence *)arg};
+    struct vmarena *arena = NULL;
+    size_t last = SIZE_MAX, count = 0;
+    limit(RLIMIT_AS, 3 * GIB);
+    for (; vmarena_create(&arena, &options) == 0; count++) {
+        CHECK(stats_of(arena).reserved <= last);
+        last = stats_of(arena).reserved;
+    }
+    CHECK(last < 64 * MIB && count > 6 && explains("mmap: out of memory or address space for 1,0"));
+    struct vmarena_scratch scratch = vmarena_scratch_begin(NULL);
+    CHECK(scratch.arena == NULL);
+    vmarena_destroy(arena);
+}
+
 static void test_space_limit(void **state) {
     (void)state;
     if (UNDER_SANITIZER) SKIP("a sanitizer's own address space exceeds the limit");
     assert_runs(under_space_limit, NULL);
+    assert_runs(huge_under_space_limit, NULL);
+    enum vmarena_fence fences[] = {VMARENA_FENCE_OFF, VMARENA_FENCE_END};
+    for (size_t i = 0; i < 2; i++) assert_runs(until_no_space_is_left, &fences[i]);
 }
 
 /* Everything is taken: the arena cannot be made, whichever call it is that fails, and nothing stays behind. */

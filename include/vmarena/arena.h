@@ -78,7 +78,8 @@ enum vmarena_huge {
 
 /* All zero is a good default. */
 struct vmarena_options {
-    size_t reserve; /* address space, rounded up to pages; 0: 64 GiB, or as much less as the process may have */
+    size_t reserve; /* address space, rounded up to (huge) pages; a fenced arena's guards are in it, too. 0: 64 GiB (256
+                         MiB where addresses have 32 bits), or as much less as the process may have, down to 1 MiB */
     size_t commit;  /* commit step, rounded up to (huge) pages; 0: 64 KiB, 2 MiB if fenced, or a huge page */
     size_t guard;   /* width of each guard, rounded up to pages; 0: one page. Wider catches wider strides */
     enum vmarena_huge huge;
@@ -271,7 +272,7 @@ VMARENA_API bool vmarena_owns(const struct vmarena *arena, const void *address);
 
 /*
  * A thread's scratch memory: two arenas a thread, made at the first use and freed at the thread's end. Each reserves
- * 8 GiB (32 MiB where addresses have 32 bits), or as much less as there is.
+ * 8 GiB (32 MiB where addresses have 32 bits), or as much less as there is, down to 1 MiB.
  * _begin gives one that is not `conflict` (the arena a caller hands its result in, or NULL) and its present point;
  * _end rewinds it. arena is NULL where it could not be made. A scope belongs to the thread that began it.
  */
