@@ -295,7 +295,7 @@ static int build(struct vmarena_arena *arena, const char *name) {
     arena->page = vmarena_prim_page_size();
     arena->region.owner = arena;
     arena->region.kind = VMARENA_OWNER_ARENA;
-    if (vmarena_arena_is_fenced(arena)) arena->region.objects = &arena->objects.live;
+    if (vmarena_arena_is_fenced(arena)) arena->region.objects = (const _Atomic size_t *)&arena->objects.live;
     arena->region.explain = vmarena_arena_is_fenced(arena) ? vmarena_fenced_explain : explain_bump;
     size_t align = wished_align(&arena->options);
     error = reserve(arena, align);

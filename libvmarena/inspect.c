@@ -2,6 +2,7 @@
 #include "vmarena/inspect.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "directory.h"
@@ -39,7 +40,7 @@ static void add_owner(struct vmarena_mapping *mapping) {
     mapping->owner_name = region->name;
     mapping->owner_start = (uintptr_t)region->outer;
     mapping->owner_end = mapping->owner_start + region->outer_size;
-    mapping->objects = region->objects != NULL ? *region->objects : 0;
+    mapping->objects = region->objects != NULL ? atomic_load_explicit(region->objects, memory_order_relaxed) : 0;
 }
 
 struct walk {

@@ -41,8 +41,8 @@ struct vmarena_region {
     enum vmarena_commit_policy policy;
     const void *owner; /* the public handle, for scopes that claim one owner */
     vmarena_explain_fn *explain;
-    enum vmarena_owner kind; /* of the owner, for inspect.h */
-    const size_t *objects;   /* how many live objects the owner counts; NULL: it does not */
+    enum vmarena_owner kind;       /* of the owner, for inspect.h */
+    const _Atomic size_t *objects; /* how many live objects the owner counts; NULL: it does not */
     _Atomic(vmarena_fault_fn *) repair;
     void *repair_arg;
     _Atomic(vmarena_fault_fn *) watch; /* asked before anything else, without kind and object; true: try again */

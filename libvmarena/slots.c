@@ -137,6 +137,7 @@ int vmarena_slots_open(struct vmarena_heap *heap, size_t reserve) {
                                        .policy = VMARENA_COMMIT_PROTECT};
     heap->region.owner = heap;
     heap->region.kind = VMARENA_OWNER_HEAP;
+    heap->region.objects = &heap->live;
     heap->region.explain = vmarena_heap_explain;
     int error = vmarena_region_reserve(&heap->region, &plan);
     if (error != 0) return error;

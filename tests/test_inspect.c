@@ -9,8 +9,11 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include "prim.h"
 #include "support.h"
@@ -254,6 +257,57 @@ static void test_names_with_newlines(void **state) {
     free(got.bytes);
 }
 
+struct deep_path {
+    uint64_t start;
+    const char *name;
+    bool found, stack;
+    size_t length;
+};
+
+static int look_for_path(const struct vmarena_mapping *mapping, void *arg) {
+    struct deep_path *seen = arg;
+    if (mapping->start == seen->start) {
+        seen->found = strncmp(mapping->name, seen->name, strlen(seen->name)) == 0;
+        seen->length = strlen(mapping->name);
+    }
+    seen->stack |= strcmp(mapping->name, "[stack]") == 0;
+    return 0;
+}
+
+/* A path of more than 20,000 bytes, which no system call takes, but a working directory has. */
+static void test_a_path_without_end(void **state) {
+    (void)state;
+    enum { DEEP = 100 };
+    char directory[] = "/tmp/vmarena-inspect-XXXXXX", part[202], name[128];
+    struct vmarena_mapping mapping;
+    int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+    assert_non_null(mkdtemp(directory));
+    assert_int_equal(chdir(directory), 0);
+    memset(part, 'd', 200);
+    part[200] = part[201] = '\0';
+    for (int i = 0; i < DEEP; i++) assert_int_equal(mkdir(part, 0700) | chdir(part), 0);
+    fd = open("file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 1), 0);
+    char *bytes = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(bytes != MAP_FAILED);
+    struct deep_path seen = {.start = (uintptr_t)bytes, .name = directory};
+    assert_int_equal(vmarena_maps(0, look_for_path, &seen), 0);
+    assert_true(seen.found && seen.length > 16000);
+    assert_true(seen.stack); /* and those after it are as they are */
+    assert_int_equal(vmarena_mapping_at(0, (uintptr_t)bytes, &mapping, name, sizeof name), 0);
+    assert_int_equal(mapping.start, (uintptr_t)bytes);
+    assert_int_equal(strncmp(name, directory, strlen(directory)), 0);
+    assert_int_equal(strlen(name), sizeof name - 1);
+    munmap(bytes, page);
+    close(fd);
+    unlink("file");
+    for (int i = 0; i < DEEP; i++) assert_int_equal(chdir("..") | rmdir(part), 0);
+    assert_int_equal(fchdir(before), 0);
+    close(before);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 static void test_one_mapping_by_address(void **state) {
     (void)state;
     struct vmarena_mapping mapping;
@@ -326,6 +380,12 @@ static void test_owners(void **state) {
     assert_owner(object, VMARENA_OWNER_ARENA, "bump", 0);
     assert_owner(first, VMARENA_OWNER_ARENA, "fenced", 2);
     assert_owner(view->data, VMARENA_OWNER_VIEW, "/proc/self/exe", 0);
+    struct vmarena_heap *heap;
+    assert_int_equal(vmarena_heap_create(&heap, &(struct vmarena_heap_options){.name = "heap of three"}), 0);
+    void *in_heap = vmarena_heap_alloc(heap, 10, 1);
+    for (int i = 0; i < 2; i++) assert_non_null(vmarena_heap_alloc(heap, 10, 1));
+    assert_owner(in_heap, VMARENA_OWNER_HEAP, "heap of three", 3);
+    vmarena_heap_destroy(heap);
     vmarena_destroy(fenced);
     vmarena_destroy(bump);
     vmarena_view_close(view);
@@ -461,6 +521,52 @@ static void test_states_of_pages(void **state) {
     assert_int_equal(known, VMARENA_PAGE_RESIDENT);
     assert_run(&runs, 0, pages, 2, 1, VMARENA_PAGE_RESIDENT);
     munmap(pages, 20 * page);
+}
+
+static void test_huge_pages(void **state) {
+    (void)state;
+    struct vmarena_caps caps;
+    unsigned known;
+    assert_int_equal(vmarena_caps(&caps), 0);
+    size_t huge = caps.huge_page_size;
+    char *area = huge != 0 ? map_pages(2 * huge / page, PROT_READ | PROT_WRITE) : MAP_FAILED;
+    char *start = (char *)(((uintptr_t)area + huge - 1) & ~(uintptr_t)(huge - 1));
+    if (huge == 0 || !caps.collapse || !caps.pagemap_scan || madvise(start, huge, MADV_HUGEPAGE) != 0) {
+        print_message("skip: no huge page to be had, or the system does not tell of it\n");
+        skip();
+    }
+    memset(start, 1, huge);
+    struct runs runs = look(start, huge / page, 0, &known);
+    assert_true(known & VMARENA_PAGE_HUGE);
+    if (runs.count != 1 || (runs.run[0].state & VMARENA_PAGE_HUGE) == 0) {
+        print_message("skip: the system gave no huge page\n");
+        skip();
+    }
+    assert_run(&runs, 0, start, 0, huge / page, VMARENA_PAGE_RESIDENT | VMARENA_PAGE_DIRTY | VMARENA_PAGE_HUGE);
+    munmap(area, 2 * huge);
+}
+
+static void test_swapped_pages(void **state) {
+    (void)state;
+    unsigned known;
+    char *pages = small_pages(64);
+    memset(pages, 1, 64 * page);
+    int error = madvise(pages, 64 * page, 21 /* MADV_PAGEOUT */);
+    struct runs runs = look(pages, 64, VMARENA_PAGE_SWAPPED | VMARENA_PAGE_RESIDENT | VMARENA_PAGE_DIRTY, &known);
+    assert_true(known & VMARENA_PAGE_SWAPPED);
+    if (error != 0 || runs.count == 0 || runs.run[0].state != (VMARENA_PAGE_SWAPPED | VMARENA_PAGE_DIRTY)) {
+        print_message("skip: nothing was swapped out (no swap space?)\n");
+        skip();
+    }
+    /* All that is not out is in. */
+    uint64_t at = (uintptr_t)pages;
+    for (unsigned i = 0; i < runs.count; i++, at = runs.run[i - 1].end) {
+        assert_int_equal(runs.run[i].start, at);
+        assert_true(runs.run[i].state == (VMARENA_PAGE_SWAPPED | VMARENA_PAGE_DIRTY) ||
+                    runs.run[i].state == (VMARENA_PAGE_RESIDENT | VMARENA_PAGE_DIRTY));
+    }
+    assert_int_equal(at, (uintptr_t)pages + 64 * page);
+    munmap(pages, 64 * page);
 }
 
 /* The two ways to ask give the same, as far as the older one goes. */
@@ -751,6 +857,129 @@ static void test_no_such_process(void **state) {
     assert_null(text.bytes);
 }
 
+/* ---- processes that end while they are looked at, and those that have nothing to show ------------------------------------ */
+
+struct victim {
+    pid_t pid;
+    bool reap;
+    unsigned calls;
+};
+
+static void kill_victim(struct victim *victim) {
+    siginfo_t info;
+    if (victim->calls++ != 0) return;
+    assert_int_equal(kill(victim->pid, SIGKILL), 0);
+    assert_int_equal(waitid(P_PID, (id_t)victim->pid, &info, WEXITED | (victim->reap ? 0 : WNOWAIT)), 0);
+}
+
+static int kill_at_mapping(const struct vmarena_mapping *mapping, void *arg) {
+    (void)mapping;
+    kill_victim(arg);
+    return 0;
+}
+
+static int kill_at_pages(const struct vmarena_pages *pages, void *arg) {
+    (void)pages;
+    kill_victim(arg);
+    return 0;
+}
+
+static void many_runs(void) {
+    char *pages = mmap(NULL, 30000 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    (void)madvise(pages, 30000 * page, MADV_NOHUGEPAGE);
+    for (size_t i = 0; i < 30000; i += 2) pages[i * page] = 1;
+    kill(getpid(), SIGSTOP);
+}
+
+/* What was seen till then is no list that could be taken for a whole one. */
+static void test_a_process_that_ends_meanwhile(void **state) {
+    (void)state;
+    for (int reap = 0; reap < 2; reap++) {
+        struct victim victim = {.pid = fork_into(many_mappings), .reap = reap};
+        wait_until_stopped(victim.pid);
+        assert_int_equal(vmarena_maps(victim.pid, kill_at_mapping, &victim), -ESRCH);
+        assert_in_range(victim.calls, 1, 29999);
+        if (!reap) assert_int_equal(waitpid(victim.pid, NULL, 0), victim.pid);
+        victim = (struct victim){.pid = fork_into(many_runs), .reap = reap};
+        wait_until_stopped(victim.pid);
+        assert_int_equal(
+            vmarena_residency(victim.pid, 0, (uint64_t)1 << 47, VMARENA_PAGE_RESIDENT, NULL, kill_at_pages, &victim),
+            -ESRCH);
+        assert_in_range(victim.calls, 1, 14999);
+        if (!reap) assert_int_equal(waitpid(victim.pid, NULL, 0), victim.pid);
+    }
+}
+
+static void assert_no_memory(pid_t pid) {
+    struct text text = {NULL, 0, 0};
+    struct runs runs = {.count = 0};
+    struct vmarena_mapping mapping;
+    struct vmarena_totals totals, none_at_all = {.rss = 0};
+    memset(&totals, 1, sizeof totals);
+    assert_int_equal(vmarena_maps(pid, write_line, &text), 0);
+    assert_int_equal(text.length, 0);
+    assert_int_equal(vmarena_mapping_at(pid, page, &mapping, NULL, 0), -ENOENT);
+    assert_int_equal(vmarena_residency(pid, 0, (uint64_t)1 << 47, 0, NULL, add_run, &runs), 0);
+    assert_int_equal(runs.count, 0);
+    assert_int_equal(vmarena_totals(pid, &totals), 0);
+    assert_memory_equal(&totals, &none_at_all, sizeof totals);
+    assert_int_equal(vmarena_process_fault_counts(pid, NULL, NULL), 0);
+}
+
+/* It ended, and nobody waited for it: there is a process, which has no memory. */
+static void test_a_zombie(void **state) {
+    (void)state;
+    siginfo_t info;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) _exit(0);
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    assert_no_memory(child);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+static void test_a_kernel_thread(void **state) {
+    (void)state;
+    char name[16] = "";
+    int fd = open("/proc/2/comm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, name, sizeof name - 1) <= 0 || strcmp(name, "kthreadd\n") != 0 || geteuid() != 0) {
+        if (fd >= 0) close(fd);
+        print_message("skip: no thread of the kernel is to be seen here, or this is not root\n");
+        skip();
+    }
+    close(fd);
+    assert_no_memory(2);
+}
+
+/* /proc mounted with hidepid=2: the process is there, and /proc says that it is not. */
+static void look_at_hidden(void *arg) {
+    pid_t other = *(pid_t *)arg;
+    struct text text = {NULL, 0, 0};
+    struct vmarena_mapping mapping;
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("proc", "/proc", "proc", 0, "hidepid=2") != 0)
+        _exit(77);
+    CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+    CHECK(access("/proc/1", F_OK) != 0);
+    CHECK(vmarena_maps(other, write_line, &text) == -EPERM);
+    CHECK(vmarena_mapping_at(other, page, &mapping, NULL, 0) == -EPERM);
+    CHECK(vmarena_process_fault_counts(other, NULL, NULL) == -EPERM);
+    CHECK(vmarena_maps(0x3fffffff, write_line, &text) == -ESRCH);
+    CHECK(vmarena_maps(0, write_line, &text) == 0);
+}
+
+static void test_hidden_processes(void **state) {
+    (void)state;
+    pid_t self = getpid();
+    int status = geteuid() == 0 ? run_child(look_at_hidden, &self) : 77 << 8;
+    if (status == 77 << 8) {
+        print_message("skip: not allowed to mount another /proc\n");
+        skip();
+    }
+    assert_status(status, 0);
+}
+
 static void look_as_nobody(void *arg) {
     pid_t other = *(pid_t *)arg;
     struct text text = {NULL, 0, 0};
@@ -798,10 +1027,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_maps_of_twenty_processes),
         cmocka_unit_test(test_names_with_newlines),
+        cmocka_unit_test(test_a_path_without_end),
         cmocka_unit_test(test_one_mapping_by_address),
         cmocka_unit_test(test_owners),
         cmocka_unit_test(test_owners_in_another_process),
         cmocka_unit_test(test_states_of_pages),
+        cmocka_unit_test(test_huge_pages),
+        cmocka_unit_test(test_swapped_pages),
         cmocka_unit_test(test_scan_and_words_agree),
         cmocka_unit_test(test_pages_of_a_file),
         cmocka_unit_test(test_pages_shared_by_fork),
@@ -813,6 +1045,10 @@ int main(void) {
         cmocka_unit_test(test_fault_counts),
         cmocka_unit_test(test_counters),
         cmocka_unit_test(test_no_such_process),
+        cmocka_unit_test(test_a_process_that_ends_meanwhile),
+        cmocka_unit_test(test_a_zombie),
+        cmocka_unit_test(test_a_kernel_thread),
+        cmocka_unit_test(test_hidden_processes),
         cmocka_unit_test(test_no_permission),
         cmocka_unit_test(test_wrong_arguments),
     };

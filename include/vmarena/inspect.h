@@ -43,7 +43,7 @@ struct vmarena_mapping {
     enum vmarena_owner owner;
     const char *owner_name;          /* "" without one, or without a name */
     uint64_t owner_start, owner_end; /* its reservation */
-    uint64_t objects;                /* live objects of a fenced arena or a heap; 0 where nobody counts them */
+    uint64_t objects; /* live objects of a fenced arena, or of a heap with all its mappings; 0 where none are counted */
 };
 
 /* Called for one mapping after the other. The strings stand until it returns. Another result than 0 ends the walk. */
@@ -51,7 +51,8 @@ typedef int vmarena_maps_fn(const struct vmarena_mapping *mapping, void *arg);
 
 /*
  * Calls function for every mapping in ascending order, and returns what it returned last, or 0, or an error. Reads
- * /proc/PID/maps. The function may allocate and unmap: what it changes ahead of the walk may be seen or not.
+ * /proc/PID/maps. The function may allocate and unmap: what it changes ahead of the walk may be seen or not. A thread of
+ * the kernel, and a process that ended and was not waited for, have no mappings; one that ends during the walk is -ESRCH.
  */
 VMARENA_API int vmarena_maps(pid_t pid, vmarena_maps_fn *function, void *arg);
 
@@ -88,7 +89,7 @@ typedef int vmarena_pages_fn(const struct vmarena_pages *pages, void *arg);
 /*
  * Calls function for each run of like pages in [start, start + length), ascending, leaving out those that are not there,
  * and returns what it returned last, or 0, or an error. start and length are rounded out to pages; what is not mapped
- * is passed over. wanted: the states of interest, 0 for all; others are 0 in what is reported. *known (which may be NULL)
+ * is passed over. wanted: the states of interest, 0 for all but CACHED; others are 0 in what is reported. *known (which may be NULL)
  * gets those of them that this system tells; it is written before the first call.
  * -EINVAL: the range wraps.
  * Sources: PAGEMAP_SCAN (Linux 6.7; guards 6.16), /proc/PID/pagemap (proc_pid_pagemap(5)), mincore(2).

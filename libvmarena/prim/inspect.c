@@ -22,6 +22,7 @@ bool vmarena_prim_is_self(pid_t pid) { return pid == 0 || pid == getpid(); }
 #ifdef __linux__
 
 #include <linux/perf_event.h>
+#include <signal.h>
 #include <sys/uio.h>
 
 #include "linux.h"
@@ -32,6 +33,12 @@ int vmarena_prim_fault_counts(bool thread, uint64_t *minor, uint64_t *major) {
 
 /* ---- /proc/PID ---------------------------------------------------------------------------------------------------------- */
 
+/* Also where /proc is mounted so that it hides the processes of others (hidepid=2). */
+static bool exists(pid_t pid) { return kill(pid, 0) == 0 || errno == EPERM; }
+
+/* A thread of the kernel's, or a process that ended and was not waited for: it is there, and has no memory. */
+#define NO_MEMORY (-ENODATA)
+
 static int proc_open(pid_t pid, const char *file) {
     char path[64];
     if (pid < 0) return -ESRCH;
@@ -40,16 +47,25 @@ static int proc_open(pid_t pid, const char *file) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) return fd;
     if (errno == EACCES) return -EPERM;
+    if (errno == ESRCH) return exists(pid) ? NO_MEMORY : -ESRCH;
     if (errno != ENOENT) return -errno;
     if (access("/proc/self/maps", F_OK) != 0) return -EOPNOTSUPP; /* no /proc is mounted */
     (void)snprintf(path, sizeof path, "/proc/%ld", (long)pid);
-    return pid == 0 || access(path, F_OK) == 0 ? -EOPNOTSUPP : -ESRCH;
+    if (pid == 0 || access(path, F_OK) == 0) return -EOPNOTSUPP;
+    return exists(pid) ? -EPERM : -ESRCH;
+}
+
+/* Whether a file of /proc has anything to read: not once the process's memory is gone. */
+static bool has_memory(int fd) {
+    uint64_t word;
+    return pread(fd, &word, sizeof word, 0) > 0;
 }
 
 /* A file line by line. A line that exceeds the buffer (no path of PATH_MAX does) loses its end. */
 struct lines {
     int fd;
     size_t start, end;
+    bool cut; /* the rest of the line is to be left out */
     char text[16 * 1024];
 };
 
@@ -65,12 +81,26 @@ static int fill(struct lines *lines) {
     return got > 0;
 }
 
+static int leave_out_the_rest(struct lines *lines) {
+    while (lines->cut) {
+        char *newline = memchr(lines->text + lines->start, '\n', lines->end - lines->start);
+        lines->start = newline != NULL ? (size_t)(newline + 1 - lines->text) : lines->end;
+        lines->cut = newline == NULL;
+        int more = lines->cut ? fill(lines) : 1;
+        if (more <= 0) return more;
+    }
+    return 1;
+}
+
 /* 1: *line is the next, terminated without its newline. 0: there is none. */
 static int next_line(struct lines *lines, char **line) {
+    int left = leave_out_the_rest(lines);
+    if (left <= 0) return left;
     for (;;) {
         char *begin = lines->text + lines->start, *newline = memchr(begin, '\n', lines->end - lines->start);
         if (newline != NULL || lines->end - lines->start == sizeof lines->text - 1) {
             char *last = newline != NULL ? newline : lines->text + lines->end - 1;
+            lines->cut = newline == NULL;
             *last = '\0';
             *line = begin;
             lines->start = (size_t)(last + 1 - lines->text);
@@ -124,13 +154,14 @@ int vmarena_prim_maps(pid_t pid, vmarena_maps_fn *function, void *arg) {
     struct lines lines = {.fd = proc_open(pid, "maps")};
     struct vmarena_mapping mapping;
     char *line;
+    bool any = false;
     int result = lines.fd;
-    if (result < 0) return result;
-    do {
-        result = next_line(&lines, &line);
-        if (result <= 0) break;
+    if (result < 0) return result == NO_MEMORY ? 0 : result;
+    for (; (result = next_line(&lines, &line)) == 1; any = true) {
         result = parse_mapping(line, &mapping) ? function(&mapping, arg) : -EOPNOTSUPP;
-    } while (result == 0);
+        if (result != 0) break;
+    }
+    if (result == 0 && any && !has_memory(lines.fd)) result = -ESRCH; /* the list ended because the process did */
     close(lines.fd);
     return result;
 }
@@ -214,14 +245,14 @@ int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping 
     struct vmarena_mapping mapping;
     char found[NAME_SIZE];
     int fd = proc_open(pid, "maps");
-    if (fd < 0) return fd;
+    if (fd < 0) return fd == NO_MEMORY ? -ENOENT : fd;
     int error = query(fd, address, false, &mapping, found);
     close(fd);
     if (error == 0) copy_name(&wanted, &mapping);
+    if (error == -ESRCH && exists(pid)) error = -ENOENT; /* it has no memory */
     /* The page of old system calls, which x86-64 has at the top, is in the list, but no answer. */
-    if (error != -ENOENT && !is_unknown(error)) return error;
-    if (error == 0) return 0;
-    if (error == -ENOENT && address >> 63 == 0) return error;
+    bool listed = is_unknown(error) || error == -ENAMETOOLONG || (error == -ENOENT && address >> 63 != 0);
+    if (!listed) return error;
     int result = vmarena_prim_maps(pid, take_wanted, &wanted);
     return result == 1 ? 0 : result == 0 ? -ENOENT : result;
 }
@@ -423,24 +454,30 @@ static int walk(pid_t pid, int fd, struct runs *runs, uint64_t start, uint64_t e
     return result != 0 ? result : flush(runs);
 }
 
-int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg) {
+static int look(pid_t pid, int fd, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg) {
     struct runs runs = {.function = function, .arg = arg, .wanted = wish->wanted};
     struct filler filler = {&runs, wish->start};
-    int fd = proc_open(pid, "pagemap");
-    if (fd < 0) return fd;
     uint64_t guard = !wish->by_words && scan_knows(fd, SCAN_GUARD) ? SCAN_GUARD : 0;
     bool scans = !wish->by_words && (guard != 0 || scan_knows(fd, 0));
-    bool fills = (wish->wanted & VMARENA_PAGE_CACHED) != 0;
-    *wish->known = ((scans ? BY_SCAN : BY_WORDS) | (guard != 0 ? VMARENA_PAGE_GUARD : 0) |
-                    (vmarena_prim_is_self(pid) ? VMARENA_PAGE_CACHED : 0)) &
-                   wish->wanted;
-    int result;
-    if (fills && vmarena_prim_is_self(pid)) {
-        struct runs inner = {.function = fill_gap, .arg = &filler, .wanted = wish->wanted | VMARENA_PAGE_RESIDENT};
-        result = walk(pid, fd, &inner, wish->start, wish->end, scans, guard);
-        if (result == 0) result = walk_cached(&runs, filler.from, wish->end);
-        if (result == 0) result = flush(&runs);
-    } else result = walk(pid, fd, &runs, wish->start, wish->end, scans, guard);
+    bool fills = (wish->wanted & VMARENA_PAGE_CACHED) != 0 && vmarena_prim_is_self(pid);
+    *wish->known =
+        ((scans ? BY_SCAN : BY_WORDS) | (guard != 0 ? VMARENA_PAGE_GUARD : 0) | (fills ? VMARENA_PAGE_CACHED : 0)) &
+        wish->wanted;
+    if (!fills) return walk(pid, fd, &runs, wish->start, wish->end, scans, guard);
+    struct runs inner = {.function = fill_gap, .arg = &filler, .wanted = wish->wanted | VMARENA_PAGE_RESIDENT};
+    int result = walk(pid, fd, &inner, wish->start, wish->end, scans, guard);
+    if (result == 0) result = walk_cached(&runs, filler.from, wish->end);
+    return result != 0 ? result : flush(&runs);
+}
+
+int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg) {
+    int fd = proc_open(pid, "pagemap"), result = 0;
+    *wish->known = 0;
+    if (fd < 0) return fd == NO_MEMORY ? 0 : fd;
+    if (has_memory(fd)) {
+        result = look(pid, fd, wish, function, arg);
+        if (result == 0 && !has_memory(fd)) result = -ESRCH; /* it ended meanwhile */
+    }
     close(fd);
     return result;
 }
@@ -500,10 +537,10 @@ int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out) {
     int result;
     struct lines lines = {.fd = proc_open(pid, "smaps_rollup")};
     if (lines.fd == -EOPNOTSUPP) lines.fd = proc_open(pid, "smaps");
-    if (lines.fd < 0) return lines.fd;
+    if (lines.fd < 0) return lines.fd == NO_MEMORY ? 0 : lines.fd;
     while ((result = next_line(&lines, &line)) == 1) add_total(out, line);
     close(lines.fd);
-    return result;
+    return result == -ESRCH && exists(pid) ? 0 : result; /* it has no memory */
 }
 
 /* Fields 10 and 12 of /proc/PID/stat, counted from the name in brackets, which may hold anything. */

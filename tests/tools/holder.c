@@ -58,6 +58,13 @@ static void hold_many_fenced(void) {
     for (int i = 0; i < 30000; i++) take(arena, 1)[0] = 1;
 }
 
+static void hold_heap(void) {
+    struct vmarena_heap *heap;
+    if (vmarena_heap_create(&heap, &(struct vmarena_heap_options){.name = "cells"}) != 0) fail("heap");
+    for (int i = 0; i < 7; i++)
+        if (vmarena_heap_alloc(heap, 100, 1) == NULL) fail("object");
+}
+
 static void hold_view(void) {
     struct vmarena_view *view;
     if (vmarena_view_open(&view, "/proc/self/exe", VMARENA_VIEW_READ) != 0) fail("view");
@@ -131,10 +138,10 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*hold)(void);
-    } kinds[] = {{"arena", hold_arena},         {"fenced", hold_fenced}, {"many-fenced", hold_many_fenced},
-                 {"view", hold_view},           {"many", hold_many},     {"names", hold_names},
-                 {"tebibyte", hold_tebibyte},   {"huge", hold_huge},     {"shared", hold_shared},
-                 {"scattered", hold_scattered}, {"name", hold_name}};
+    } kinds[] = {{"arena", hold_arena},   {"fenced", hold_fenced},       {"many-fenced", hold_many_fenced},
+                 {"view", hold_view},     {"heap", hold_heap},           {"many", hold_many},
+                 {"names", hold_names},   {"tebibyte", hold_tebibyte},   {"huge", hold_huge},
+                 {"shared", hold_shared}, {"scattered", hold_scattered}, {"name", hold_name}};
     page = vmarena_page_size();
     prctl(PR_SET_PDEATHSIG, 9);
     for (int i = 1; i < argc; i++)

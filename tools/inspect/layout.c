@@ -35,7 +35,7 @@ static bool belongs(const struct vmarena_mapping *first, const struct vmarena_ma
         return last->owner_start == next->owner_start && last->owner == next->owner;
     if (strcmp(first->name, next->name) == 0) return true;
     /* The zeroed data of a program or library follows it without a name. */
-    return next->name[0] == '\0' && last->inode != 0 && next->start == last->end && next->end - next->start < 1 << 24;
+    return next->name[0] == '\0' && last->inode != 0 && next->start == last->end && next->end - next->start < 1 << 20;
 }
 
 static void add_sums(struct vmarena_group *group, const struct vmarena_tool_mapping *mapping) {
