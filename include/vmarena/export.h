@@ -14,9 +14,15 @@
 
 #define VMARENA_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
+/* To C++ a function of a structure's name (as in POSIX, stat) shadows its constructor, and C's casts are of the old style:
+ * both are meant, and no reason for a warning in somebody's own program. */
 #ifdef __cplusplus
-#define VMARENA_BEGIN_DECLS extern "C" {
-#define VMARENA_END_DECLS }
+#define VMARENA_BEGIN_DECLS                                                                                            \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wshadow\"")                                      \
+        _Pragma("GCC diagnostic ignored \"-Wold-style-cast\"") extern "C" {
+#define VMARENA_END_DECLS                                                                                              \
+    }                                                                                                                  \
+    _Pragma("GCC diagnostic pop")
 #else
 #define VMARENA_BEGIN_DECLS
 #define VMARENA_END_DECLS

@@ -66,10 +66,11 @@ struct vmarena_fault {
 
 /*
  * Runs body(arg). 0: it returned. 1: it faulted in memory that this library registered and was left; *fault (which may
- * be NULL) tells how. A negative errno: it was not run, because the handlers could not be installed (-EINVAL: body is
- * NULL; otherwise what sigaction(2) gave). Scopes nest and belong to their thread; any thread. Safe in a signal handler
- * once the calling thread has opened its first scope. errno, the signal mask and the floating-point modes after a fault
- * are those of the moment of the fault. Costs no system call when nothing faults.
+ * be NULL) tells how. A negative errno: it was not run (-EINVAL: body is NULL; -ENOMEM: no memory for the thread's
+ * alternate signal stack, which its first scope makes unless it has one; otherwise what sigaction(2) or sigaltstack(2)
+ * gave). Scopes nest and belong to their thread; any thread. Safe in a signal handler once the calling thread has opened
+ * its first scope. errno, the signal mask and the floating-point modes after a fault are those of the moment of the fault.
+ * Costs no system call when nothing faults.
  */
 VMARENA_API int vmarena_try(void (*body)(void *), void *arg, struct vmarena_fault *fault);
 
@@ -143,8 +144,9 @@ static inline void vmarena_scope_leave_(struct vmarena_scope **scope) { vmarena_
 /*
  * Copies, fills or compares up to length bytes in ascending order and returns how many were done. Fewer than length:
  * *fault (which may be NULL) tells why, and exactly that many bytes were read and written; in _compare a fault->signo of
- * 0 says that the byte at that index differs. All done: fault->signo is 0. Source and target of a copy must not
- * overlap. Any thread. An address that no memory can have (non-canonical, on x86-64) gives code SI_KERNEL.
+ * 0 says that the byte at that index differs. All done: fault->signo is 0. Where a scope cannot be opened nothing is done,
+ * and fault->signo is 0 and fault->code the negative errno that vmarena_try would give. Source and target of a copy must
+ * not overlap. Any thread. An address that no memory can have (non-canonical, on x86-64) gives code SI_KERNEL.
  */
 VMARENA_API size_t vmarena_copy(void *to, const void *from, size_t length, struct vmarena_fault *fault);
 VMARENA_API size_t vmarena_fill(void *to, int byte, size_t length, struct vmarena_fault *fault);
@@ -152,7 +154,8 @@ VMARENA_API size_t vmarena_compare(const void *left, const void *right, size_t l
 
 /*
  * One load or store of 1, 2, 4 or 8 bytes at an address that is a multiple of size. 0: done. 1: faulted. -EINVAL: another
- * size, an unaligned address, or value is NULL. *value is written only on success. Any thread.
+ * size, an unaligned address, or value is NULL; other errors as vmarena_try. *value is written only on success. Any
+ * thread.
  */
 VMARENA_API int vmarena_read(const void *address, void *value, size_t size, struct vmarena_fault *fault);
 VMARENA_API int vmarena_write(void *address, const void *value, size_t size, struct vmarena_fault *fault);
@@ -163,12 +166,16 @@ VMARENA_API int vmarena_write(void *address, const void *value, size_t size, str
  * Called in the signal handler, before any scope is asked, for a fault in the arena's memory or guards. It may make the
  * access legal (mprotect is safe there on Linux, although signal-safety(7) does not list it; vmarena_protect_range on
  * this arena is too) and return true: the access is tried again, for ever if it stays illegal. false: it goes on to the
- * scopes. It returns, and does not jump away. It runs with SIGSEGV and SIGBUS deliverable: a fault of its own is not
- * repaired and dies, or is caught, where it happened.
+ * scopes. It returns, and does not jump away. It runs with SIGSEGV and SIGBUS deliverable: a fault of its own, or of
+ * a signal handler that interrupts it, is not repaired and dies, or is caught, where it happened.
  */
 typedef bool vmarena_fault_fn(const struct vmarena_fault *fault, void *arg);
 
-/* Sets the arena's repair function; NULL takes it away. Installs the handlers (errors as vmarena_fault_install). */
+/*
+ * Sets the arena's repair function; NULL takes it away. Installs the handlers as a scope does (errors as vmarena_try;
+ * -EBADF: the arena is NULL or destroyed). A call of the arena's owner's, as those in arena.h: no other thread may fault in
+ * the arena at that moment.
+ */
 VMARENA_API int vmarena_on_fault(struct vmarena *arena, vmarena_fault_fn *function, void *arg);
 
 /* ---- the handlers ------------------------------------------------------------------------------------------------- */
@@ -200,8 +207,8 @@ VMARENA_API int vmarena_fault_status(void);
 
 /*
  * Puts ours on top again after somebody displaced it (faulthandler, cmocka, a JVM), chaining to what is there now; if
- * that calls ours, the handler before it is next: no cycle. Nothing to do: 0. -EOVERFLOW: displaced more than 8 times,
- * each by another than the time before.
+ * that calls ours, the handler before it is next: no cycle. Any thread. 0, also where there is nothing to do; -EOVERFLOW:
+ * displaced more than 8 times, each by another than the time before; or what sigaction(2) gave, nothing changed.
  */
 VMARENA_API int vmarena_fault_reassert(void);
 

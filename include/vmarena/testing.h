@@ -42,6 +42,8 @@
 #include "heap.h"
 #include "page.h"
 
+VMARENA_BEGIN_DECLS
+
 #ifndef VMARENA_TEST_FAIL
 #define VMARENA_TEST_FAIL(message) vmarena_testing_abort_(message)
 #endif
@@ -396,5 +398,7 @@ static inline void vmarena_testing_heap_end(struct vmarena_testing_heap *test) {
     vmarena_testing_add_(message, "%s", test->message);
     if (test->errors != 0) vmarena_testing_fail_(message);
 }
+
+VMARENA_END_DECLS
 
 #endif
