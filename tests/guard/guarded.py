@@ -8,7 +8,8 @@ import traceback
 POINTER = re.compile(r"0x[0-9a-f]+")
 TOTALS = re.compile(r"vmarena guard: ([0-9,]+) objects? guarded, ([0-9,]+) unguarded(?:, ([0-9,]+) not sampled)?"
                     r"(?:, ([0-9,]+) refused)?, peak ([0-9,]+) live in [^,]+, ([0-9,]+) errors?"
-                    r"(?:, ([0-9,]+) repeated)?(?:, ([0-9,]+) suppressed)?(?:, ([0-9,]+) processes)?")
+                    r"(?:, ([0-9,]+) repeated)?(?:, ([0-9,]+) more places not recorded)?"
+                    r"(?:, ([0-9,]+) suppressed)?(?:, ([0-9,]+) processes)?")
 
 
 class Skip(Exception):
@@ -31,7 +32,8 @@ class Result:
         found = [TOTALS.fullmatch(line) for line in self.lines]
         found = [match for match in found if match]
         assert len(found) == 1, "no single line of totals in:\n" + self.err
-        names = ("guarded", "unguarded", "unsampled", "refused", "peak", "errors", "repeated", "suppressed", "processes")
+        names = ("guarded", "unguarded", "unsampled", "refused", "peak", "errors", "repeated", "unrecorded", "suppressed",
+                 "processes")
         return {name: int((text or "0").replace(",", "")) for name, text in zip(names, found[0].groups())}
 
     def stack_after(self, start):

@@ -17,6 +17,11 @@ static __attribute__((noinline)) void *pass(void *pointer) {
     return pointer;
 }
 
+static __attribute__((noinline)) int pass_number(int number) {
+    __asm__ volatile("" : "+r"(number));
+    return number;
+}
+
 static __attribute__((noinline)) void overrun(void) {
     char *object = pass(malloc(16));
     *(volatile char *)(object + 16) = 1;
@@ -46,6 +51,23 @@ static int two_errors(char **arguments) {
 
 static int repeated(char **arguments) {
     for (int i = atoi(arguments[0]); i > 0; i--) overrun();
+    return 3;
+}
+
+/* 4^levels places, as their stacks have it. */
+static __attribute__((noinline)) void spread(int levels) {
+    if (levels == 0) {
+        overrun();
+        return;
+    }
+    spread(pass_number(levels) - 1);
+    spread(pass_number(levels) - 1);
+    spread(pass_number(levels) - 1);
+    spread(pass_number(levels) - 1);
+    __asm__ volatile("");
+}
+static int many_places(char **arguments) {
+    spread(atoi(arguments[0]));
     return 3;
 }
 
@@ -207,6 +229,7 @@ static const struct {
     {"echo", echo},
     {"two_errors", two_errors},
     {"repeated", repeated},
+    {"many_places", many_places},
     {"count", count},
     {"locked", locked},
     {"die", die},

@@ -56,8 +56,7 @@ static int help(void) {
     puts("usage: vmarena guard [OPTIONS] [--] PROGRAM [ARGUMENTS]\n\n"
          "Runs PROGRAM with each object of its heap against a guard page, and reports overruns, underruns,\n"
          "uses after free, double, interior and invalid frees. The exit code is the program's own, or 99 when\n"
-         "an error was found. Options that come first may also stand, as NAME=VALUE,NAME=VALUE, "
-         "in " VMARENA_GUARD_VARIABLE ".\n");
+         "an error was found. All options may also stand, as NAME=VALUE,NAME=VALUE, in " VMARENA_GUARD_VARIABLE ".\n");
     for (size_t i = 0; i < vmarena_guard_table_size; i++) {
         const struct vmarena_option *option = &vmarena_guard_table[i];
         if (option->internal) continue;
@@ -143,14 +142,28 @@ static int take_option(struct vmarena_run *run, int count, char **arguments, int
     return usage_error("--%s: '%s' %s", option->name, value, why);
 }
 
+/* "name=value" out of the environment variable, or "name" where the option takes none. */
+static int take_piece(struct vmarena_run *run, char *piece) {
+    const char *bad, *why = NULL;
+    size_t name = strcspn(piece, "="), own = find_own(piece, name), length = strlen(piece);
+    const char *value = piece[name] == '=' ? piece + name + 1 : NULL;
+    if (own < OWN_OPTIONS) {
+        if (own_options[own].takes_value != (value != NULL))
+            why = value != NULL ? "takes no value" : "takes a value: name=value";
+        else return set_own(run, own, value);
+    } else if (vmarena_options_parse(&run->options, piece, &bad, &length, &why)) return 0;
+    return usage_error("%s: '%.*s' %s", VMARENA_GUARD_VARIABLE, (int)length, piece, why);
+}
+
 static int take_environment(struct vmarena_run *run) {
-    const char *value = getenv(VMARENA_GUARD_VARIABLE), *bad, *why;
-    size_t length;
-    if (value != NULL && !vmarena_options_parse(&run->options, value, &bad, &length, &why))
-        return usage_error("%s: '%.*s' %s", VMARENA_GUARD_VARIABLE, (int)length, bad, why);
+    const char *value = getenv(VMARENA_GUARD_VARIABLE);
+    char *rest = strdup(value == NULL ? "" : value), *piece; /* kept: the options point into it */
+    int error = rest == NULL ? usage_error("out of memory") : 0;
+    while (error == 0 && (piece = strsep(&rest, ",")) != NULL)
+        if (*piece != '\0') error = take_piece(run, piece);
     run->options.channel[0] = '\0'; /* where this command is itself run under guard */
     run->options.root = 0;
-    return 0;
+    return error;
 }
 
 static bool is_wanted(char **arguments, int count, const char *option) {

@@ -130,7 +130,7 @@ static void read_reports(const struct vmarena_run *run, struct output *out, stru
 /* ---- totals ---- */
 
 struct totals {
-    uint64_t guarded, unguarded, unsampled, failed, live_peak, page_peak, repeated, processes;
+    uint64_t guarded, unguarded, unsampled, failed, live_peak, page_peak, repeated, unrecorded, processes;
 };
 
 /* exec(3) takes figures of its own, but is no other process. */
@@ -142,7 +142,11 @@ static bool is_seen(const struct vmarena_channel *channel, uint32_t index) {
 
 static void add_up(const struct vmarena_channel *channel, struct totals *sum) {
     uint32_t taken = atomic_load(&channel->processes);
-    *sum = (struct totals){.processes = taken > VMARENA_CHANNEL_PROCESSES ? taken - VMARENA_CHANNEL_PROCESSES : 0};
+    uint32_t reports = atomic_load(&channel->reports);
+    *sum = (struct totals){
+        .unrecorded = reports > VMARENA_CHANNEL_REPORTS ? reports - VMARENA_CHANNEL_REPORTS : 0,
+        .processes = taken > VMARENA_CHANNEL_PROCESSES ? taken - VMARENA_CHANNEL_PROCESSES : 0,
+    };
     for (uint32_t i = 0; i < taken && i < VMARENA_CHANNEL_PROCESSES; i++) {
         const struct vmarena_guard_figures *one = &channel->figures[i];
         sum->processes += !is_seen(channel, i);
@@ -178,6 +182,7 @@ static void totals_text(struct vmarena_text *text, const struct totals *sum, con
     vmarena_text_add(text, ", ");
     vmarena_text_count(text, tally->reported, "error");
     add_if(text, sum->repeated, " repeated");
+    add_if(text, sum->unrecorded, " more places not recorded");
     add_if(text, tally->suppressed, " suppressed");
     if (sum->processes > 1) add_if(text, sum->processes, " processes");
     vmarena_text_char(text, '\n');
@@ -200,6 +205,7 @@ static void totals_json(struct vmarena_text *text, const struct totals *sum, con
     json_number(text, "peak_bytes", sum->page_peak);
     json_number(text, "errors", tally->reported);
     json_number(text, "repeated", sum->repeated);
+    json_number(text, "not_recorded", sum->unrecorded);
     json_number(text, "suppressed", tally->suppressed);
     json_number(text, "processes", sum->processes);
     vmarena_text_add(text, "}\n");
