@@ -173,6 +173,7 @@ int vmarena_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major) {
 
 struct vmarena_counters {
     int fd[VMARENA_COUNTERS]; /* or a negative errno */
+    bool user_only[VMARENA_COUNTERS];
 };
 
 static struct vmarena_pool sets = VMARENA_POOL(struct vmarena_counters);
@@ -210,7 +211,7 @@ int vmarena_counters_open(struct vmarena_counters **out, pid_t pid, unsigned fla
     vmarena_prim_global_unlock();
     if (counters == NULL) return vmarena_fail(-ENOMEM, "vmarena_counters_open: no memory for the set");
     for (unsigned i = 0; i < VMARENA_COUNTERS; i++)
-        counters->fd[i] = vmarena_prim_counter_open((enum vmarena_counter)i, pid, flags);
+        counters->fd[i] = vmarena_prim_counter_open((enum vmarena_counter)i, pid, flags, &counters->user_only[i]);
     int error = check_any(counters, pid);
     if (error != 0) vmarena_counters_close(counters);
     else *out = counters;
@@ -221,6 +222,7 @@ int vmarena_counters_read(const struct vmarena_counters *counters, struct vmaren
     if (counters == NULL || out == NULL) return vmarena_fail(-EINVAL, "vmarena_counters_read: NULL");
     for (unsigned i = 0; i < VMARENA_COUNTERS; i++) {
         out->value[i] = 0;
+        out->user_only[i] = counters->user_only[i];
         out->error[i] =
             counters->fd[i] < 0 ? counters->fd[i] : vmarena_prim_counter_read(counters->fd[i], &out->value[i]);
     }

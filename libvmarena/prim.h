@@ -195,8 +195,8 @@ struct vmarena_prim_pages_wish {
 };
 int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg);
 
-/* A descriptor, or a negative errno. */
-int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags);
+/* A descriptor, or a negative errno. *user_only: without what the kernel does on its behalf. */
+int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags, bool *user_only);
 int vmarena_prim_counter_read(int fd, uint64_t *value);
 
 /* ---- capabilities (prim/caps.c) -------------------------------------------------------------------------------------- */

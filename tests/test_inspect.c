@@ -811,6 +811,8 @@ static void test_counters(void **state) {
         for (size_t i = 0; i < count; i++) poke(pages + i * page, 1);
         assert_int_equal(vmarena_counters_read(counters, &after), 0);
     }
+    assert_true(after.user_only[VMARENA_COUNT_DTLB_LOAD_MISSES] && after.user_only[VMARENA_COUNT_CYCLES]);
+    if (geteuid() == 0) assert_false(after.user_only[VMARENA_COUNT_PAGE_FAULTS]);
     static const enum vmarena_counter faults[] = {VMARENA_COUNT_PAGE_FAULTS, VMARENA_COUNT_MINOR_FAULTS};
     for (size_t i = 0; i < 2; i++)
         if (after.error[faults[i]] == 0) assert_int_equal(after.value[faults[i]] - before.value[faults[i]], count);
@@ -823,6 +825,36 @@ static void test_counters(void **state) {
     vmarena_counters_close(NULL);
     assert_null(vmarena_counter_name(VMARENA_COUNTERS));
     munmap(pages, count * page);
+}
+
+/* Whoever may count only what happens in user mode is told so: faults in read(2) are missing. */
+static void count_as_nobody(void *arg) {
+    struct vmarena_counters *counters;
+    struct vmarena_counts before, after;
+    size_t count = 256;
+    char *pages = arg;
+    int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+    if (vmarena_counters_open(&counters, 0, 0) != 0) _exit(77);
+    CHECK(vmarena_counters_read(counters, &before) == 0);
+    if (before.error[VMARENA_COUNT_PAGE_FAULTS] != 0) _exit(77);
+    CHECK(read(zero, pages, count * page) == (ssize_t)(count * page));
+    CHECK(vmarena_counters_read(counters, &after) == 0);
+    uint64_t faults = after.value[VMARENA_COUNT_PAGE_FAULTS] - before.value[VMARENA_COUNT_PAGE_FAULTS];
+    CHECK(after.user_only[VMARENA_COUNT_PAGE_FAULTS] ? faults < count / 2 : faults >= count);
+    _exit(after.user_only[VMARENA_COUNT_PAGE_FAULTS] ? 0 : 78);
+}
+
+static void test_counters_of_user_mode(void **state) {
+    (void)state;
+    char *pages = small_pages(256);
+    int status = geteuid() == 0 ? run_child(count_as_nobody, pages) : 77 << 8;
+    munmap(pages, 256 * page);
+    if (status == 77 << 8 || status == 78 << 8) {
+        print_message("skip: not root, or others may count nothing or everything (kernel.perf_event_paranoid)\n");
+        skip();
+    }
+    assert_status(status, 0);
 }
 
 /* ---- errors -------------------------------------------------------------------------------------------------------------------- */
@@ -1044,6 +1076,7 @@ int main(void) {
         cmocka_unit_test(test_totals),
         cmocka_unit_test(test_fault_counts),
         cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_counters_of_user_mode),
         cmocka_unit_test(test_no_such_process),
         cmocka_unit_test(test_a_process_that_ends_meanwhile),
         cmocka_unit_test(test_a_zombie),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,18 +22,28 @@ static const struct command commands[] = {
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
+/* What standard output came to. */
+static int finish(void) {
+    if (fflush(stdout) == 0) return 0;
+    fprintf(stderr, "vmarena: writing: %s\n", strerror(errno));
+    return 1;
+}
+
 static int help(FILE *out) {
     fputs("usage: vmarena COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("\nvmarena COMMAND --help tells more; vmarena --version tells which this is.\n", out);
-    return out == stdout ? 0 : VMARENA_EXIT_USAGE;
+    return out == stdout ? finish() : VMARENA_EXIT_USAGE;
 }
 
 int main(int count, char **arguments) {
     const char *name = count > 1 ? arguments[1] : "";
     if (*name == '\0') return help(stderr);
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return help(stdout);
-    if (strcmp(name, "--version") == 0) return printf("vmarena %s\n", vmarena_version()) < 0;
+    if (strcmp(name, "--version") == 0) {
+        printf("vmarena %s\n", vmarena_version());
+        return finish();
+    }
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(name, commands[i].name) == 0) return commands[i].run(count - 1, arguments + 1);
     fprintf(stderr, "vmarena: there is no command '%s'; try: vmarena help\n", name);

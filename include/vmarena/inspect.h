@@ -158,6 +158,9 @@ VMARENA_API int vmarena_counters_open(struct vmarena_counters **out, pid_t pid, 
 struct vmarena_counts {
     uint64_t value[VMARENA_COUNTERS]; /* since the set was opened; scaled up where the CPU had to share its counters */
     int error[VMARENA_COUNTERS]; /* 0: counted. Negative: why not. -EACCES, -EPERM: not allowed; others: not there */
+    /* What the kernel did on its behalf is left out, as faults while read(2) filled its memory: always of the CPU's own
+       counters, of the others where more is not allowed. getrusage(2) has those faults. */
+    bool user_only[VMARENA_COUNTERS];
 };
 VMARENA_API int vmarena_counters_read(const struct vmarena_counters *counters, struct vmarena_counts *out);
 

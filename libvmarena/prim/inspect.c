@@ -586,7 +586,7 @@ static const struct {
     [VMARENA_COUNT_CYCLES] = {PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES},
 };
 
-int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags) {
+int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags, bool *user_only) {
     struct perf_event_attr event = {.type = events[counter].type,
                                     .size = sizeof event,
                                     .config = events[counter].config,
@@ -602,6 +602,7 @@ int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned 
         event.exclude_kernel = 1;
         fd = syscall(SYS_perf_event_open, &event, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
     }
+    *user_only = event.exclude_kernel;
     return fd < 0 ? -errno : (int)fd;
 }
 
@@ -639,8 +640,8 @@ int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out) { return (void)pi
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major) {
     return (void)pid, (void)minor, (void)major, -EOPNOTSUPP;
 }
-int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags) {
-    return (void)counter, (void)pid, (void)flags, -EOPNOTSUPP;
+int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags, bool *user_only) {
+    return (void)counter, (void)pid, (void)flags, (void)user_only, -EOPNOTSUPP;
 }
 int vmarena_prim_counter_read(int fd, uint64_t *value) { return (void)fd, (void)value, -EOPNOTSUPP; }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vmarena stat: runs a program and tells how often it faulted, how much memory it took and how long. The kernel's own
- * counters serve where they are allowed, as for perf stat; otherwise what wait4(2) tells, less what this command's own
- * child took up to execve(2).
+ * counters serve where they are allowed in full, as for perf stat; otherwise what wait4(2) tells, less what this command's
+ * own child took up to execve(2).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,13 +22,14 @@
 #include "vmarena/inspect.h"
 
 static const char help[] =
-    "usage: vmarena stat [--json] [--output FILE] [--] PROGRAM [ARGUMENT...]\n"
+    "usage: vmarena stat [--json] [--output=FILE] [--] PROGRAM [ARGUMENT...]\n"
     "\n"
     "Runs a program and tells its page faults, peak memory, time and, where the CPU's counters are\n"
     "allowed, TLB misses. It writes to standard error, after the program ended.\n"
     "\n"
     "  -j, --json         for programs\n"
-    "  -o, --output FILE  write there instead\n"
+    "  -o, --output=FILE  write there instead\n"
+    "  -h, --help         this\n"
     "\n"
     "The exit code is the program's, 128 + N where signal N ended it; 127: no such program, 126: it\n"
     "cannot be run, 2: bad arguments, 1: other failures.\n";
@@ -70,6 +71,46 @@ static uint64_t now(void) {
 
 /* ---- the program ---------------------------------------------------------------------------------------------------- */
 
+/* ^C and ^\ are for the program, which has the terminal, too; what is sent to this command alone is passed on. It stays to
+ * tell. A signal that comes while the program starts waits. */
+static const int terminal_signals[] = {SIGINT, SIGQUIT}, passed_signals[] = {SIGTERM, SIGHUP};
+static struct sigaction before[2];
+static sigset_t mask_before;
+static volatile pid_t receiver;
+
+static void pass_on(int signal_number) {
+    int error = errno;
+    if (receiver > 0) (void)kill(receiver, signal_number);
+    errno = error;
+}
+
+static void take_signals(void) {
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, pass = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigset_t wait;
+    sigemptyset(&wait);
+    for (size_t i = 0; i < 2; i++) {
+        sigaddset(&wait, passed_signals[i]);
+        sigaction(terminal_signals[i], &ignore, &before[i]);
+    }
+    sigprocmask(SIG_BLOCK, &wait, &mask_before);
+    for (size_t i = 0; i < 2; i++) {
+        struct sigaction now;
+        sigaction(passed_signals[i], NULL, &now);
+        if (now.sa_handler != SIG_IGN) sigaction(passed_signals[i], &pass, NULL); /* as under nohup(1) */
+    }
+}
+
+/* In the child: handlers go with execve(2), what is ignored and the mask do not. */
+static void give_signals_back(void) {
+    for (size_t i = 0; i < 2; i++) {
+        struct sigaction now, usual = {.sa_handler = SIG_DFL};
+        sigaction(terminal_signals[i], &before[i], NULL);
+        sigaction(passed_signals[i], NULL, &now);
+        if (now.sa_handler == pass_on) sigaction(passed_signals[i], &usual, NULL);
+    }
+    sigprocmask(SIG_SETMASK, &mask_before, NULL);
+}
+
 /* What the child says: first this, with error 0; then, if execve(2) failed, with its errno. */
 struct message {
     int error;
@@ -81,6 +122,7 @@ static void be_program(int go, int to_parent, char **program) {
     struct message message = {.error = 0};
     char byte;
     if (read(go, &byte, 1) != 1) _exit(1); /* the parent gave up */
+    give_signals_back();
     getrusage(RUSAGE_SELF, &usage);
     message.minor = (uint64_t)usage.ru_minflt;
     message.major = (uint64_t)usage.ru_majflt;
@@ -97,6 +139,7 @@ static int start(struct run *run, char **program) {
     struct message message;
     if (pipe2(go, O_CLOEXEC) != 0 || pipe2(answer, O_CLOEXEC) != 0)
         return vmarena_complain(VMARENA_EXIT_FAILED, "stat", "pipe: %s", strerror(errno));
+    take_signals();
     run->pid = fork();
     if (run->pid < 0) return vmarena_complain(VMARENA_EXIT_FAILED, "stat", "fork: %s", strerror(errno));
     if (run->pid == 0) {
@@ -115,6 +158,8 @@ static int start(struct run *run, char **program) {
     run->own_major = message.major;
     ssize_t failed = read(answer[0], &message, sizeof message); /* closed by a successful execve(2) */
     close(answer[0]);
+    receiver = run->pid;
+    sigprocmask(SIG_SETMASK, &mask_before, NULL);
     if (failed <= 0) return 0;
     (void)waitpid(run->pid, NULL, 0);
     return vmarena_complain(message.error == ENOENT ? 127 : 126, "stat", "%s: %s", program[0], strerror(message.error));
@@ -137,11 +182,16 @@ static void note(struct run *run, uint64_t faults) {
     history->used = (size_t)column + 1;
 }
 
+/* Counted in full, kernel included. */
+static bool is_whole(const struct vmarena_counts *counts, enum vmarena_counter counter) {
+    return counts->error[counter] == 0 && !counts->user_only[counter];
+}
+
 static uint64_t faults_so_far(const struct run *run) {
     struct vmarena_counts counts;
     uint64_t minor = 0, major = 0;
     if (run->counters != NULL && vmarena_counters_read(run->counters, &counts) == 0 &&
-        counts.error[VMARENA_COUNT_PAGE_FAULTS] == 0)
+        is_whole(&counts, VMARENA_COUNT_PAGE_FAULTS))
         return counts.value[VMARENA_COUNT_PAGE_FAULTS];
     (void)vmarena_process_fault_counts(run->pid, &minor, &major);
     return minor + major - run->own_minor - run->own_major < UINT64_MAX / 2
@@ -164,16 +214,9 @@ static void sample_until_it_ends(struct run *run) {
     if (end >= 0) close(end);
 }
 
-/* ^C is for the program; this command stays to tell. */
-static void leave_interrupts_to_the_program(void) {
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigaction(SIGINT, &ignore, NULL);
-    sigaction(SIGQUIT, &ignore, NULL);
-}
-
 static void watch(struct run *run) {
-    leave_interrupts_to_the_program();
     sample_until_it_ends(run);
+    receiver = 0; /* its number may be somebody else's from here on */
     (void)wait4(run->pid, &run->status, 0, &run->usage);
     /* Its children have their counts added to it as they end; the last ones may outlive it. */
     if (run->counters == NULL || vmarena_counters_read(run->counters, &run->counts) != 0)
@@ -197,9 +240,8 @@ static struct result result_of(const struct run *run) {
                             .user = seconds(&run->usage.ru_utime),
                             .system = seconds(&run->usage.ru_stime),
                             .peak = (uint64_t)run->usage.ru_maxrss * 1024};
-    result.by_counters = counts->error[VMARENA_COUNT_PAGE_FAULTS] == 0 &&
-                         counts->error[VMARENA_COUNT_MINOR_FAULTS] == 0 &&
-                         counts->error[VMARENA_COUNT_MAJOR_FAULTS] == 0;
+    result.by_counters = is_whole(counts, VMARENA_COUNT_PAGE_FAULTS) && is_whole(counts, VMARENA_COUNT_MINOR_FAULTS) &&
+                         is_whole(counts, VMARENA_COUNT_MAJOR_FAULTS);
     if (result.by_counters) {
         result.minor = counts->value[VMARENA_COUNT_MINOR_FAULTS];
         result.major = counts->value[VMARENA_COUNT_MAJOR_FAULTS];
@@ -264,9 +306,16 @@ static void print_report(FILE *out, const struct run *run, char **program) {
     fprintf(out, "  %16s  peak memory, of its largest process\n", vmarena_bytes(result.peak, number));
     fprintf(out, "  %14.3f s  elapsed (%.3f s user, %.3f s system)\n", result.elapsed, result.user, result.system);
     print_counter(out, run, VMARENA_COUNT_DTLB_LOAD_MISSES);
+    print_counter(out, run, VMARENA_COUNT_DTLB_STORE_MISSES);
     fputs("\n  faults over time  ", out);
     print_sparkline(out, &run->history);
     fprintf(out, "  (%.3g ms a column)\n\n", (double)run->history.width / 1e6);
+}
+
+static void print_json_counter(FILE *out, const struct run *run, enum vmarena_counter counter, const char *key) {
+    if (run->counts.error[counter] == 0)
+        fprintf(out, ",\"%s\":%llu", key, (unsigned long long)run->counts.value[counter]);
+    else fprintf(out, ",\"%s\":null", key);
 }
 
 static void print_json(FILE *out, const struct run *run, char **program) {
@@ -283,9 +332,8 @@ static void print_json(FILE *out, const struct run *run, char **program) {
             result.by_counters ? "perf_event_open" : "wait4");
     fprintf(out, ",\"peak_bytes\":%llu,\"elapsed\":%.6f,\"user\":%.6f,\"system\":%.6f", (unsigned long long)result.peak,
             result.elapsed, result.user, result.system);
-    if (run->counts.error[VMARENA_COUNT_DTLB_LOAD_MISSES] == 0)
-        fprintf(out, ",\"dtlb_load_misses\":%llu",
-                (unsigned long long)run->counts.value[VMARENA_COUNT_DTLB_LOAD_MISSES]);
+    print_json_counter(out, run, VMARENA_COUNT_DTLB_LOAD_MISSES, "dtlb_load_misses");
+    print_json_counter(out, run, VMARENA_COUNT_DTLB_STORE_MISSES, "dtlb_store_misses");
     fprintf(out, ",\"column_seconds\":%.6f,\"faults_over_time\":[", (double)run->history.width / 1e9);
     for (size_t i = 0; i < run->history.used; i++)
         fprintf(out, "%s%llu", i > 0 ? "," : "", (unsigned long long)run->history.faults[i]);
@@ -326,7 +374,6 @@ int vmarena_command_stat(int count, char **arguments) {
         code = exit_code(&run);
     }
     vmarena_counters_close(run.counters);
-    if (out != stderr && fclose(out) != 0)
-        return vmarena_complain(VMARENA_EXIT_FAILED, "stat", "%s: %s", wish.output, strerror(errno));
-    return code;
+    int failed = vmarena_close_output("stat", out, wish.output != NULL ? wish.output : "standard error");
+    return failed != 0 ? failed : code;
 }
