@@ -196,9 +196,9 @@ enum vmarena_fault_status {
 VMARENA_API int vmarena_fault_install(void);
 
 /*
- * Undoes one _install; the last puts back the handlers that ours are on top of, which a _reassert may have changed. -EINVAL: not installed. -EBUSY:
- * displaced, so that nothing is taken away from under somebody who may call ours, or the calling thread has a scope
- * open; nothing changed. That no other thread has is the caller's to know.
+ * Undoes one _install; the last puts back the handlers that ours are on top of, which a _reassert may have changed.
+ * -EINVAL: not installed. -EBUSY: displaced, so that nothing is taken away from under somebody who may call ours, or the
+ * calling thread has a scope open; nothing changed. That no other thread has is the caller's to know. Any thread.
  */
 VMARENA_API int vmarena_fault_uninstall(void);
 
