@@ -175,7 +175,7 @@ static void show_misalignment(void) {
 
 /* A signal that was sent looks alike and is none of a fault's: its code says so, and no scope claims it. */
 static void show_sent_signal(void) {
-    int status;
+    int status = 0;
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
