@@ -51,6 +51,7 @@ static const int signals[SIGNALS] = {SIGSEGV, SIGBUS};
 static struct {
     struct vmarena_prim_action action[EARLIER];
     _Atomic unsigned count;
+    bool displaced; /* somebody was put on top of ours, and may pass on to it for ever */
 } earlier[SIGNALS];
 
 enum state { ABSENT, INSTALLED, HOST };
@@ -70,28 +71,39 @@ static void set_count(unsigned i, unsigned count) {
  * Another thread may fault and chain at any moment. So an earlier handler is entered before ours takes its place, the first
  * stays entered when ours is gone, and an entry is written again only where there is something else to write.
  */
-static int enter_earlier(unsigned i) {
+static int enter_earlier(unsigned i, unsigned below) {
     struct vmarena_prim_action now, *action = earlier[i].action;
-    unsigned count = count_earlier(i);
     int error = vmarena_prim_signal_get(signals[i], &now);
     if (error != 0) return vmarena_fail_call(error, "sigaction", 0);
     /* Who displaces us again and again, as a test framework does around each test, is kept once. */
-    if (count > 0 && vmarena_prim_signal_same(&now, &action[count - 1])) return 0;
-    if (count == EARLIER) return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
-    if (!vmarena_prim_signal_same(&now, &action[count])) action[count] = now;
-    set_count(i, count + 1);
+    if (below > 0 && vmarena_prim_signal_same(&now, &action[below - 1])) return 0;
+    if (below == EARLIER) return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
+    if (below >= count_earlier(i) || !vmarena_prim_signal_same(&now, &action[below])) action[below] = now;
+    set_count(i, below + 1);
     return 0;
 }
 
-static int put_ours(unsigned i) {
+/* On top of the handler that is there now, and `below` ones before that. */
+static int put_ours(unsigned i, unsigned below) {
     unsigned count = count_earlier(i);
     if (count > 0 && vmarena_prim_signal_is(signals[i], handle) == 1) return 0;
-    int error = enter_earlier(i);
+    int error = enter_earlier(i, below);
     if (error != 0) return error;
     error = vmarena_prim_signal_set(signals[i], handle);
     if (error == 0) return 0;
     set_count(i, count);
     return vmarena_fail_call(error, "sigaction", 0);
+}
+
+static int put_ours_back(unsigned i) {
+    if (vmarena_prim_signal_is(signals[i], handle) == 0) earlier[i].displaced = true;
+    return put_ours(i, count_earlier(i));
+}
+
+/* Anew: nobody passes on to ours who was not there before, and what piled up is of no use where it is full. */
+static int put_ours_first(unsigned i) {
+    unsigned count = count_earlier(i);
+    return put_ours(i, earlier[i].displaced && count < EARLIER ? count : 0);
 }
 
 /* The handler below ours comes back. Ours may still be called by it, for the ones below. */
@@ -109,12 +121,9 @@ static bool displaced(void) {
 
 /* Under the lock. */
 static int set_both(void) {
-    /* What installs and displacements in turn piled up is of no use where it is full. */
-    for (unsigned i = 0; i < SIGNALS; i++)
-        if (count_earlier(i) == EARLIER) set_count(i, 0);
-    int error = put_ours(0);
+    int error = put_ours_first(0);
     if (error != 0) return error;
-    error = put_ours(1);
+    error = put_ours_first(1);
     if (error != 0) take_ours(0);
     else atomic_store_explicit(&state, INSTALLED, memory_order_release);
     return error;
@@ -173,7 +182,7 @@ int vmarena_fault_reassert(void) {
     int error = 0;
     vmarena_prim_global_lock();
     if (atomic_load_explicit(&state, memory_order_relaxed) == INSTALLED)
-        for (unsigned i = 0; i < SIGNALS && error == 0; i++) error = put_ours(i);
+        for (unsigned i = 0; i < SIGNALS && error == 0; i++) error = put_ours_back(i);
     vmarena_prim_global_unlock();
     return error;
 }
