@@ -160,8 +160,8 @@ static bool special_in_markup(FILE *out, unsigned char c) {
 }
 
 void vmarena_print_plain(FILE *out, const char *text) { print_by(out, text, SIZE_MAX, "?", nothing_special); }
-void vmarena_print_markup(FILE *out, const char *text) {
-    print_by(out, text, SIZE_MAX, "\xef\xbf\xbd", special_in_markup);
+void vmarena_print_markup(FILE *out, const char *text, size_t characters) {
+    print_by(out, text, characters, "\xef\xbf\xbd", special_in_markup);
 }
 size_t vmarena_print_cut(FILE *out, const char *text, size_t characters) {
     return print_by(out, text, characters, "?", nothing_special);

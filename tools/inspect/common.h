@@ -46,8 +46,8 @@ void vmarena_print_plain(FILE *out, const char *text);
 size_t vmarena_print_cut(FILE *out, const char *text, size_t characters);
 /* In double quotes, as JSON (RFC 8259). */
 void vmarena_print_json(FILE *out, const char *text);
-/* For the text and attributes of HTML and SVG. */
-void vmarena_print_markup(FILE *out, const char *text);
+/* For the text and attributes of HTML and SVG: the first characters, at most so many. */
+void vmarena_print_markup(FILE *out, const char *text, size_t characters);
 
 /* The last characters of UTF-8, at most so many. */
 const char *vmarena_tail(const char *text, size_t characters);

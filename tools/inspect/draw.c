@@ -13,7 +13,8 @@
 #define LINE 16u      /* of text: a group's title, what tells of a gap */
 #define SPACE 8u      /* below a group */
 #define HEAD 120u     /* title and legend */
-#define MOST_TITLE 80 /* characters */
+#define MOST_TITLE 80 /* characters of a group's */
+#define MOST_HEAD 105
 
 unsigned vmarena_draw_top(const struct vmarena_drawing *drawing, const struct vmarena_group *group, unsigned *y) {
     if (*y == 0) *y = HEAD;
@@ -127,7 +128,7 @@ static void draw_title(const struct vmarena_drawing *drawing, const struct vmare
     fprintf(drawing->out, "<text x=\"%u\" y=\"%u\"><tspan class=\"plain\">%llx</tspan> <tspan class=\"title\">%s",
             MARGIN, y, (unsigned long long)drawing->space->mappings[group->first_mapping].is.start,
             shown != title ? "…" : "");
-    vmarena_print_markup(drawing->out, shown);
+    vmarena_print_markup(drawing->out, shown, MOST_TITLE);
     fprintf(drawing->out, "</tspan> <tspan class=\"plain\">%s", vmarena_bytes(group->size, text));
     if (group->pages.resident != 0) fprintf(drawing->out, ", %s resident", vmarena_bytes(group->pages.resident, text));
     if (group->mapping_count > 1) fprintf(drawing->out, ", %s mappings", vmarena_grouped(group->mapping_count, text));
@@ -191,7 +192,7 @@ static void draw_head(const struct vmarena_drawing *drawing) {
     FILE *out = drawing->out;
     uint64_t pages = drawing->layout->pages_per_cell;
     fprintf(out, "<text class=\"head\" x=\"%u\" y=\"28\">%d: ", MARGIN, (int)drawing->space->pid);
-    vmarena_print_markup(out, drawing->space->title);
+    vmarena_print_markup(out, drawing->space->title, MOST_HEAD);
     fprintf(out, "</text>\n<text class=\"plain\" x=\"%u\" y=\"46\">", MARGIN);
     vmarena_print_sums(out, drawing->space);
     fprintf(out,

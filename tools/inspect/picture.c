@@ -99,7 +99,7 @@ static void write_html(const struct vmarena_drawing *drawing) {
     FILE *out = drawing->out;
     fprintf(out,
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>%d: ", (int)drawing->space->pid);
-    vmarena_print_markup(out, drawing->space->title);
+    vmarena_print_markup(out, drawing->space->title, SIZE_MAX);
     fprintf(out, "</title>\n<style>\n%s</style>\n</head><body>\n%s", vmarena_page_css, vmarena_controls_html);
     vmarena_draw(drawing, " id=\"picture\"");
     fputs("<script type=\"application/json\" id=\"data\">", out);
