@@ -181,6 +181,7 @@ static void step(struct model *model) {
 
 static void test_against_copies(void **unused) {
     (void)unused;
+    skip_where_annotated();
     page = vmarena_page_size();
     assert_int_equal(vmarena_fault_reassert(), 0);
     for (seed = 1; seed <= SEEDS; seed++) {
