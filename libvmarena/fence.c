@@ -13,12 +13,17 @@ int vmarena_fence_place(struct vmarena_fence_place *place, size_t size, size_t a
     return 0;
 }
 
-/* Eight bytes of pattern, as they lie in memory at a multiple of eight. An odd multiplier (2^64 divided by the golden
- * ratio) gives neighbouring words unlike bytes; the low bit of each byte is set, so that zeroing is always seen. */
+/*
+ * Eight bytes of pattern, as they lie in memory at a multiple of eight. An odd multiplier (2^64 divided by the golden ratio)
+ * gives neighbouring words unlike bytes. Each is odd, above 0x80 and without the bit 0x10: so that it is none of those that
+ * programs write most, and a single one of them is always seen: zero, small numbers, ASCII, 0xff.
+ */
 #define SPREAD UINT64_C(0x9E3779B97F4A7C15)
-#define ODD UINT64_C(0x0101010101010101)
+#define SET UINT64_C(0x8181818181818181)
+#define CLEAR UINT64_C(0x1010101010101010)
+#define SHAPED(words) (((words) | SET) & ~CLEAR)
 
-static uint64_t pattern(uintptr_t word) { return ((uint64_t)word * SPREAD) | ODD; }
+static uint64_t pattern(uintptr_t word) { return SHAPED((uint64_t)word * SPREAD); }
 
 unsigned char vmarena_fence_byte(uintptr_t address) {
     uint64_t word = pattern(address & ~(uintptr_t)7);
@@ -38,7 +43,7 @@ typedef uint64_t pair __attribute__((vector_size(16)));
 
 static pair pair_at(uintptr_t at) { return (pair){(uint64_t)at * SPREAD, (uint64_t)(at + 8) * SPREAD}; }
 static void store(uintptr_t at, pair value) {
-    value |= ODD;
+    value = SHAPED(value);
     memcpy((void *)at, &value, sizeof value);
 }
 static pair load(uintptr_t at) {
@@ -62,8 +67,8 @@ static uintptr_t fill_blocks(uintptr_t at, uintptr_t end) {
 static uintptr_t check_blocks(uintptr_t at, uintptr_t end) {
     pair a = pair_at(at), b = pair_at(at + 16), c = pair_at(at + 32), d = pair_at(at + 48);
     for (; end - at >= BLOCK; at += BLOCK, a += GROWTH, b += GROWTH, c += GROWTH, d += GROWTH) {
-        pair left = (load(at) ^ (a | ODD)) | (load(at + 16) ^ (b | ODD));
-        pair right = (load(at + 32) ^ (c | ODD)) | (load(at + 48) ^ (d | ODD));
+        pair left = (load(at) ^ SHAPED(a)) | (load(at + 16) ^ SHAPED(b));
+        pair right = (load(at + 32) ^ SHAPED(c)) | (load(at + 48) ^ SHAPED(d));
         pair any = left | right;
         if ((any[0] | any[1]) != 0) break;
     }

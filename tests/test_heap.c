@@ -374,6 +374,27 @@ static void check_damage(struct vmarena_heap *heap, enum vmarena_heap_side side,
     assert_int_equal(vmarena_heap_free(heap, object), -EALREADY); /* it was freed all the same */
 }
 
+/* What programs write most is never what the pattern holds anyway: one such byte is enough. */
+static void test_slack_is_unlike_what_programs_write(void **state) {
+    (void)state;
+    struct vmarena_heap *heap = new_heap(.align = 1);
+    for (int round = 0; round < 20; round++) { /* at other addresses each */
+        unsigned char *object = vmarena_heap_alloc(heap, 16, 0);
+        for (unsigned value = 0; value <= 0x80; value++) {
+            unsigned char byte = value == 0x80 ? 0xff : (unsigned char)value;
+            unsigned char *at = object - 1 - (value * 31) % (page - 16);
+            reports.count = 0;
+            poke(at, byte);
+            if (vmarena_heap_check_object(heap, object) != -EILSEQ)
+                fail_msg("0x%02x at %p is not seen", byte, (void *)at);
+            assert_int_equal(reports.count, 1);
+            assert_ptr_equal(reports.all[0].bad, at);
+            assert_int_equal(reports.all[0].found, byte);
+        }
+    }
+    vmarena_heap_destroy(heap);
+}
+
 static void test_slack(void **state) {
     (void)state;
     for (enum vmarena_heap_side side = VMARENA_HEAP_END; side <= VMARENA_HEAP_START; side++) {
@@ -1059,6 +1080,7 @@ int main(void) {
         cmocka_unit_test(test_double_free),
         cmocka_unit_test(test_bad_pointers),
         cmocka_unit_test(test_slack),
+        cmocka_unit_test(test_slack_is_unlike_what_programs_write),
         cmocka_unit_test(test_both_sides_damaged),
         cmocka_unit_test(test_check_interval),
         cmocka_unit_test(test_beliefs),
