@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel is asked to do with an arena's pages: protection, reset, first touch. */
+/* What the kernel is asked to do with an arena's pages: protection, reset, first touch, huge pages. */
 #include "bench.h"
 
 #include <sys/mman.h>
@@ -196,10 +196,57 @@ static void first_touch(void) {
     }
 }
 
+/* ---- random reads over 1 GiB: what huge pages spare the CPU --------------------------------------------------------------- */
+
+#define WIDE (1024 * MIB)
+
+struct wide {
+    struct vmarena *arena;
+    volatile uint64_t *words;
+    uint64_t state;
+};
+
+static size_t make_wide(struct wide *wide, enum vmarena_huge huge) {
+    struct vmarena_options options = {.reserve = WIDE, .huge = huge};
+    struct vmarena_stats stats;
+    bench_must(vmarena_create(&wide->arena, &options) == 0, vmarena_explain());
+    wide->words = vmarena_alloc(wide->arena, WIDE, sizeof(uint64_t));
+    bench_must(wide->words != NULL, vmarena_explain());
+    for (size_t i = 0; i < WIDE / sizeof(uint64_t); i++) wide->words[i] = i;
+    vmarena_stats(wide->arena, &stats);
+    return stats.huge;
+}
+
+/* Each address depends on the value read before. It never comes back to where it was. */
+static double random_reads(void *arg, size_t count) {
+    struct wide *wide = arg;
+    uint64_t state = wide->state;
+    double start = bench_now();
+    for (size_t i = 0; i < count; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        state += wide->words[(state >> 33) % (WIDE / sizeof(uint64_t))];
+    }
+    wide->state = state;
+    return bench_now() - start;
+}
+
+/* The target holds only where the kernel gave what was asked for. */
+static void wide_reads(void) {
+    struct wide small = {.state = 1}, huge = {.state = 1};
+    size_t on_huge = make_wide(&huge, VMARENA_HUGE_TRANSPARENT), left = make_wide(&small, VMARENA_HUGE_NEVER);
+    bool obtained = on_huge == WIDE && left == 0;
+    bench_figure("1 GiB for random reads", (double)on_huge / (double)MIB, "MiB on huge pages", 0);
+    bench_compare(obtained ? "random reads over 1 GiB, huge pages" : "random reads over 1 GiB, huge pages not obtained",
+                  random_reads, &huge, "4 KiB pages", random_reads, &small, obtained ? 1 / 1.4 : 0);
+    vmarena_destroy(small.arena);
+    vmarena_destroy(huge.arena);
+}
+
 int main(int argc, char **argv) {
     bench_begin(argc, argv);
     toggles();
     resets();
     first_touch();
+    wide_reads();
     return bench_end();
 }
