@@ -68,8 +68,8 @@ static void set_count(unsigned i, unsigned count) {
 }
 
 /*
- * Another thread may fault and chain at any moment. So an earlier handler is entered before ours takes its place, the first
- * stays entered when ours is gone, and an entry is written again only where there is something else to write.
+ * Another thread may fault and chain at any moment. So an earlier handler is entered before ours takes its place and stays
+ * entered when ours is gone, and an entry is written again only where there is something else to write.
  */
 static int enter_earlier(unsigned i, unsigned below) {
     struct vmarena_prim_action now, *action = earlier[i].action;
@@ -106,11 +106,9 @@ static int put_ours_first(unsigned i) {
     return put_ours(i, earlier[i].displaced && count < EARLIER ? count : 0);
 }
 
-/* The handler below ours comes back. Ours may still be called by it, for the ones below. */
+/* The handler below ours comes back. If that passes on to ours, it is called once more, and then those below it. */
 static void take_ours(unsigned i) {
-    unsigned count = count_earlier(i);
-    (void)vmarena_prim_signal_restore(signals[i], &earlier[i].action[count - 1]);
-    if (count > 1) set_count(i, count - 1);
+    (void)vmarena_prim_signal_restore(signals[i], &earlier[i].action[count_earlier(i) - 1]);
 }
 
 static bool displaced(void) {

@@ -624,16 +624,18 @@ static void displaced_a_hundred_times(void *arg) {
     CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == info_handler);
 }
 
-static void check_passed_on_once(void) {
+/* The first handler gets the fault, once, and the one that displaced ours `times`. */
+static void check_passed_on(int times) {
     ordered = 0;
     seen.calls = 0;
     close_foreign();
     poke(foreign + 9, 1);
-    CHECK(seen.calls == 1 && seen.address == foreign + 9 && ordered == 1);
+    CHECK(seen.calls == 1 && seen.address == foreign + 9 && ordered == times);
 }
 
 /* Recovery 27: who displaced ours, and was displaced again, is on top once ours is gone. It still passes on to ours, which
- * passes on to the one before; that is so after another install, too. */
+ * cannot know that it was called by it and not by the kernel; the first handler is reached all the same, also after another
+ * install. */
 static void uninstall_after_reassert(void *arg) {
     struct sigaction now;
     (void)arg;
@@ -643,10 +645,10 @@ static void uninstall_after_reassert(void *arg) {
     displace(0);
     CHECK(vmarena_fault_reassert() == 0);
     for (int round = 0; round < 20; round++) {
-        check_passed_on_once();
+        check_passed_on(1);
         CHECK(vmarena_fault_uninstall() == 0);
         CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == links[0]);
-        check_passed_on_once();
+        check_passed_on(2);
         CHECK(vmarena_fault_install() == 0);
         ordered = 0;
         check_catches();
