@@ -159,8 +159,9 @@ static inline void *vmarena_alloc_fast_(struct vmarena *arena, size_t size, size
     bool carry = __builtin_add_overflow(before, (uintptr_t)size, &last);
     bool good_size = __builtin_constant_p(size) && size - 1 < 65536;
     bool good_align = __builtin_constant_p(align) && align - 1 < 4096 && uneven == 0;
-    if (sizeof(uintptr_t) > 4) tested = last | (good_size ? 0 : (uintptr_t)size - 1) | (good_align ? 0 : before);
+    if (sizeof(uintptr_t) > 4) tested = last | (good_size ? 0 : (uintptr_t)size - 1);
     else tested = last | ((uintptr_t)0 - (uintptr_t)(carry || size == 0));
+    tested |= good_align ? 0 : before; /* past the end also where align is larger than the arena */
     if (VMARENA_UNLIKELY(tested > arena->limit)) return NULL;
     arena->cursor = last;
     if (before == UINTPTR_MAX) __builtin_unreachable(); /* what is returned here is not NULL */
