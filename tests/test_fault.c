@@ -323,6 +323,10 @@ static void die_non_canonical(void *arg) {
 /* Recovery 10: the kernel names no address, so that it is nobody's, even where any address is claimed. */
 static void test_non_canonical_declined(void **state) {
     (void)state;
+    if (sizeof(void *) < 8) {
+        print_message("skip: every address of 32 bits is canonical\n");
+        skip();
+    }
     ready();
     assert_dies(die_non_canonical, NULL, SIGSEGV);
 }
@@ -743,6 +747,9 @@ static void test_modes_kept(void **state) {
     vmarena_destroy(arena);
 }
 
+#endif
+
+#if defined(__x86_64__) || defined(__i386__)
 /* Leaves a value on the x87 stack, as a long double expression does that faults in its middle. */
 static void x87_body(void *arg) { __asm__ volatile("fld1\n\tmovb (%0), %%al\n\tfstp %%st(0)" : : "r"(arg) : "al"); }
 
@@ -1208,6 +1215,8 @@ int main(void) {
         cmocka_unit_test(test_errno_and_mask_kept),
 #ifdef __x86_64__
         cmocka_unit_test(test_modes_kept),
+#endif
+#if defined(__x86_64__) || defined(__i386__)
         cmocka_unit_test(test_x87_stack_emptied),
 #endif
         cmocka_unit_test(test_rounding_kept),

@@ -69,7 +69,8 @@ struct vmarena_fault {
  * be NULL) tells how. A negative errno: it was not run (-EINVAL: body is NULL; -ENOMEM: no memory for the thread's
  * alternate signal stack, which its first scope makes unless it has one; otherwise what sigaction(2) or sigaltstack(2)
  * gave). Scopes nest and belong to their thread; any thread. Safe in a signal handler once the calling thread has opened
- * its first scope. errno, the signal mask and the floating-point modes after a fault are those of the moment of the fault.
+ * its first scope. errno, the signal mask and the floating-point modes after a fault are those of the moment of the fault
+ * (elsewhere than on x86 and arm64 the modes are those with which a signal handler starts).
  * Costs no system call when nothing faults.
  */
 VMARENA_API int vmarena_try(void (*body)(void *), void *arg, struct vmarena_fault *fault);

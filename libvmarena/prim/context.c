@@ -172,6 +172,25 @@ void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, 
     empty_x87_stack(&saved->uc_mcontext);
 }
 
+#elif defined(__linux__) && defined(__i386__)
+
+void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
+    ucontext_t *saved = context;
+    greg_t *registers = saved->uc_mcontext.gregs;
+    /* System V ABI, i386: 2.2.2, the argument on the stack at a multiple of 16, above the return address; 2.1.1, the
+     * direction flag clear and the x87 stack empty. */
+    void **slot = (void **)((stack - RED_ZONE) & ~(uintptr_t)15);
+    uintptr_t top = (uintptr_t)slot - sizeof(void *);
+    forget_frames((uintptr_t)registers[REG_ESP], top);
+    *slot = argument;
+    registers[REG_ESP] = (greg_t)top;
+    registers[REG_EIP] = (greg_t)(uintptr_t)landing;
+    registers[REG_EFL] &= ~(greg_t)0x400;
+    if (saved->uc_mcontext.fpregs == NULL) return;
+    saved->uc_mcontext.fpregs->tag = 0xffff;
+    saved->uc_mcontext.fpregs->sw &= ~0x3800ul; /* the top of the stack */
+}
+
 #elif defined(__linux__) && defined(__aarch64__)
 
 void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
