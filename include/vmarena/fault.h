@@ -199,9 +199,8 @@ VMARENA_API int vmarena_fault_install(void);
 /*
  * Undoes one _install; the last puts back the handlers that ours are on top of, which a _reassert may have changed.
  * -EINVAL: not installed. -EBUSY: displaced, so that nothing is taken away from under somebody who may call ours, or the
- * calling thread has a scope open; nothing changed. That no other thread has is the caller's to know. Any thread. After
- * a _reassert, a fault of another thread's that is on its way to our handler at this very moment goes past the handler
- * that displaced ours to those before it.
+ * calling thread has a scope open; nothing changed. That no other thread has is the caller's to know. Any thread. One
+ * that comes back after a _reassert, and passes on to ours, is called twice for a fault that is not its own.
  */
 VMARENA_API int vmarena_fault_uninstall(void);
 
