@@ -57,6 +57,7 @@ static void show_small(void **objects) {
     if (after.in_heap) must_be(grown >= (uint64_t)COUNT * SMALL, "it grew by as much as they are, at least");
     if (after.in_heap) printf("they lie %zu bytes apart: a write past one hits the next, and nothing faults\n", apart);
     else printf("how far apart they lie is that library's business\n");
+    for (size_t i = 0; i < COUNT; i++) free(objects[i]);
 }
 
 static void show_large(void) {
