@@ -109,7 +109,10 @@ int vmarena_space_read(struct vmarena_space *space, pid_t pid, bool pages) {
 
 int vmarena_space_complain(const char *command, int error) {
     if (error == -ENOMEM) return vmarena_complain(VMARENA_EXIT_FAILED, command, "no memory for all the mappings");
-    return vmarena_complain(VMARENA_EXIT_FAILED, command, "%s", vmarena_explain());
+    const char *why = vmarena_explain(), *colon = strstr(why, ": ");
+    /* "vmarena_maps: ..." is for programmers. */
+    if (strncmp(why, "vmarena_", 8) == 0 && colon != NULL) why = colon + 2;
+    return vmarena_complain(VMARENA_EXIT_FAILED, command, "%s", why);
 }
 
 void vmarena_print_sums(FILE *out, const struct vmarena_space *space) {
@@ -117,11 +120,11 @@ void vmarena_print_sums(FILE *out, const struct vmarena_space *space) {
     uint64_t mapped = 0;
     for (size_t i = 0; i < space->count; i++) mapped += space->mappings[i].is.end - space->mappings[i].is.start;
     fprintf(out, "%s in ", vmarena_bytes(mapped, text));
-    fprintf(out, "%s mapping%s; ", vmarena_grouped(space->count, text), space->count == 1 ? "" : "s");
+    fprintf(out, "%s mapping%s: ", vmarena_grouped(space->count, text), space->count == 1 ? "" : "s");
     fprintf(out, "%s resident, ", vmarena_bytes(space->total.resident, text));
-    fprintf(out, "%s of it dirty", vmarena_bytes(space->total.dirty, text));
-    if (space->total.swapped != 0) fprintf(out, "; %s swapped", vmarena_bytes(space->total.swapped, text));
-    if (space->total.guard != 0) fprintf(out, "; %s of guard markers", vmarena_bytes(space->total.guard, text));
+    fprintf(out, "%s dirty", vmarena_bytes(space->total.dirty, text));
+    if (space->total.swapped != 0) fprintf(out, ", %s swapped", vmarena_bytes(space->total.swapped, text));
+    if (space->total.guard != 0) fprintf(out, ", %s guards", vmarena_bytes(space->total.guard, text));
 }
 
 void vmarena_space_free(struct vmarena_space *space) {

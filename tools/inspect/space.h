@@ -41,7 +41,7 @@ struct vmarena_space {
 int vmarena_space_read(struct vmarena_space *space, pid_t pid, bool pages);
 /* Says what such an error means; gives the exit code. */
 int vmarena_space_complain(const char *command, int error);
-/* "64.1 GiB in 43 mappings; 19.5 MiB resident, 17.5 MiB of it dirty; ..." */
+/* "64.1 GiB in 43 mappings: 19.5 MiB resident, 17.5 MiB dirty, ..." */
 void vmarena_print_sums(FILE *out, const struct vmarena_space *space);
 void vmarena_space_free(struct vmarena_space *space);
 

@@ -149,7 +149,7 @@ static void draw_legend(struct screen *screen) {
                  {VMARENA_PAGE_RESIDENT | VMARENA_PAGE_ZERO, 0, "zero"},
                  {VMARENA_PAGE_SWAPPED, 0, "swapped"},
                  {VMARENA_PAGE_GUARD, 0, "guard"},
-                 {VMARENA_PAGE_RESIDENT, VMARENA_PAGE_GUARD, "with guards"}};
+                 {VMARENA_PAGE_RESIDENT, VMARENA_PAGE_GUARD, "guarded"}};
     static const struct {
         enum vmarena_permission permission;
         const char *text;
@@ -159,7 +159,8 @@ static void draw_legend(struct screen *screen) {
                        {VMARENA_WRITES_AND_RUNS, "rwx"},
                        {VMARENA_NO_ACCESS, "---"}};
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++)
-        printf("%s %s  ", glyph(screen, pages[i].state, pages[i].also, VMARENA_WRITES), pages[i].text);
+        printf("%s%s %s", i > 0 ? "  " : "", glyph(screen, pages[i].state, pages[i].also, VMARENA_WRITES),
+               pages[i].text);
     end_line(screen);
     fputs("not there: ", stdout);
     for (size_t i = 0; i < sizeof permissions / sizeof permissions[0]; i++) {
