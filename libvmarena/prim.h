@@ -167,8 +167,8 @@ struct vmarena_prim_track {
 
 /*
  * Has the kernel note which pages of a private anonymous range are written from now on, without a fault to anybody, until
- * it is closed or, in a child, fork(2). _collect reports, and begins anew if asked to; function may be NULL. An error other than the
- * function's result: it is not known what was written.
+ * it is closed or, in a child, fork(2). _collect reports, and begins anew if asked to; function may be NULL. An error other
+ * than the function's result: it is not known what was written.
  */
 int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out);
 void vmarena_prim_track_close(const struct vmarena_prim_track *track);

@@ -11,8 +11,6 @@
 #include "tracking.h"
 #include "vmarena/fault.h"
 
-#define BITS 64
-
 struct vmarena_snapshot {
     struct vmarena_snapshot *next; /* of the arena's */
     bool open;
@@ -23,7 +21,7 @@ struct vmarena_snapshot {
     struct vmarena_backing *backing; /* FILE */
     char *saved;                     /* the others: the first `size` bytes of the arena; NULL: none were allocated */
     size_t size;                     /* whole pages */
-    uint64_t *dirty;                 /* SCAN, PROTECT: a bit for each of them, written since */
+    _Atomic uint64_t *dirty;         /* SCAN, PROTECT: a bit for each of them, written since */
     size_t dirty_size;               /* its bytes */
     size_t copied, restored;
     uint64_t restores;
@@ -47,7 +45,7 @@ static int check_handle(const struct vmarena_snapshot *snapshot) {
 
 static void mark_dirty(struct vmarena_snapshot *snapshot, size_t start, size_t size) {
     size_t page = vmarena_prim_page_size(), end = start + size < snapshot->size ? start + size : snapshot->size;
-    for (size_t i = start / page; i < end / page; i++) snapshot->dirty[i / BITS] |= UINT64_C(1) << i % BITS;
+    for (size_t i = start / page; i < end / page; i++) vmarena_bits_set(snapshot->dirty, i);
 }
 
 static void mark_all(void *arg, size_t start, size_t size) {
@@ -65,21 +63,8 @@ void vmarena_snapshots_discarded(struct vmarena_arena *arena, const void *start,
     mark_all(arena, (size_t)((const char *)start - arena->region.base), size);
 }
 
-/* The next run of set bits from *at on: [*at, *end) in pages; false: there is none. */
 static bool next_run(const struct vmarena_snapshot *snapshot, size_t *at, size_t *end) {
-    size_t pages = snapshot->size / vmarena_prim_page_size(), i = *at;
-    while (i < pages && (snapshot->dirty[i / BITS] >> i % BITS & 1) == 0)
-        i = snapshot->dirty[i / BITS] >> i % BITS == 0 ? (i / BITS + 1) * BITS : i + 1;
-    if (i >= pages) return false;
-    *at = i;
-    while (i < pages && (snapshot->dirty[i / BITS] >> i % BITS & 1) != 0) i++;
-    *end = i;
-    return true;
-}
-
-static void clear_dirty(struct vmarena_snapshot *snapshot) {
-    for (size_t i = 0; i < snapshot->dirty_size / sizeof snapshot->dirty[0]; i++)
-        if (snapshot->dirty[i] != 0) snapshot->dirty[i] = 0;
+    return vmarena_bits_next_run(snapshot->dirty, snapshot->size / vmarena_prim_page_size(), at, end);
 }
 
 /* ---- taking ------------------------------------------------------------------------------------------------------ */
@@ -125,7 +110,7 @@ static int save(struct vmarena_snapshot *snapshot) {
 static int make_bits(struct vmarena_snapshot *snapshot) {
     void *bits;
     size_t page = vmarena_prim_page_size();
-    snapshot->dirty_size = round_up((snapshot->size / page / BITS + 1) * sizeof snapshot->dirty[0]);
+    snapshot->dirty_size = round_up(vmarena_bits_bytes(snapshot->size / page));
     int error = vmarena_prim_map(&bits, snapshot->dirty_size, page, VMARENA_READ | VMARENA_WRITE, false);
     if (error != 0) return vmarena_fail_call(error, "mmap", snapshot->dirty_size);
     snapshot->dirty = bits;
@@ -251,7 +236,7 @@ static int restore_tracked(struct vmarena_arena *arena, struct vmarena_snapshot 
         snapshot->restored += size;
     }
     collect(arena, true);
-    if (error == 0) clear_dirty(snapshot);
+    if (error == 0) vmarena_bits_clear(snapshot->dirty, snapshot->size / page);
     return error;
 }
 

@@ -8,17 +8,45 @@
 #include "fault.h"
 #include "prim.h"
 
+/* ---- bits -------------------------------------------------------------------------------------------------------- */
+
 #define BITS 64
 
+static uint64_t word_of(const _Atomic uint64_t *bits, size_t index) {
+    return atomic_load_explicit(&bits[index / BITS], memory_order_relaxed);
+}
+
+static bool is_set(const _Atomic uint64_t *bits, size_t index) {
+    return (word_of(bits, index) >> index % BITS & 1) != 0;
+}
+
+size_t vmarena_bits_bytes(size_t count) { return (count / BITS + 1) * sizeof(uint64_t); }
+
+void vmarena_bits_set(_Atomic uint64_t *bits, size_t index) {
+    (void)atomic_fetch_or_explicit(&bits[index / BITS], UINT64_C(1) << index % BITS, memory_order_relaxed);
+}
+
+static void clear_bit(_Atomic uint64_t *bits, size_t index) {
+    (void)atomic_fetch_and_explicit(&bits[index / BITS], ~(UINT64_C(1) << index % BITS), memory_order_relaxed);
+}
+
+/* Pages of bits that were never set stay as they are. */
+void vmarena_bits_clear(_Atomic uint64_t *bits, size_t count) {
+    for (size_t i = 0; i < count; i += BITS)
+        if (word_of(bits, i) != 0) atomic_store_explicit(&bits[i / BITS], 0, memory_order_relaxed);
+}
+
+bool vmarena_bits_next_run(const _Atomic uint64_t *bits, size_t count, size_t *at, size_t *end) {
+    size_t i = *at;
+    while (i < count && !is_set(bits, i)) i = word_of(bits, i) == 0 ? (i / BITS + 1) * BITS : i + 1;
+    if (i >= count) return false;
+    *at = i;
+    while (i < count && is_set(bits, i)) i++;
+    *end = i;
+    return true;
+}
+
 /* ---- by mprotect ------------------------------------------------------------------------------------------------- */
-
-static void set_bit(struct vmarena_tracker *tracker, size_t page) {
-    atomic_fetch_or_explicit(&tracker->written[page / BITS], UINT64_C(1) << page % BITS, memory_order_relaxed);
-}
-
-static void clear_bit(struct vmarena_tracker *tracker, size_t page) {
-    atomic_fetch_and_explicit(&tracker->written[page / BITS], ~(UINT64_C(1) << page % BITS), memory_order_relaxed);
-}
 
 static unsigned locked(const struct vmarena_arena *arena) { return arena->region.prot & ~VMARENA_WRITE; }
 
@@ -31,7 +59,7 @@ static bool lift(const struct vmarena_fault *fault, void *arg) {
     if (tracker->kind != VMARENA_TRACK_PROTECT || offset >= tracker->size || fault->signo != SIGSEGV || !may_be_ours)
         return false;
     if ((arena->region.prot & VMARENA_WRITE) == 0 || atomic_load(&tracker->lost)) return false;
-    set_bit(tracker, offset / page);
+    vmarena_bits_set(tracker->written, offset / page);
     if (vmarena_prim_protect(tracker->base + offset / page * page, page, arena->region.prot) == 0) return true;
     /* No map entry left for a page of its own: all of it, then. */
     atomic_store(&tracker->lost, true);
@@ -40,7 +68,7 @@ static bool lift(const struct vmarena_fault *fault, void *arg) {
 
 static int begin_protecting(struct vmarena_arena *arena) {
     struct vmarena_tracker *tracker = &arena->tracker;
-    size_t page = vmarena_prim_page_size(), bytes = (arena->region.size / page + BITS) / BITS * sizeof(uint64_t);
+    size_t page = vmarena_prim_page_size(), bytes = vmarena_bits_bytes(arena->region.size / page);
     void *written;
     int error = vmarena_fault_ready();
     if (error != 0) return error;
@@ -58,39 +86,17 @@ static int protect_more(struct vmarena_arena *arena, size_t from, size_t to) {
     return error == 0 ? 0 : vmarena_fail_call(error, "mprotect", to - from);
 }
 
-static uint64_t bits_of(const struct vmarena_tracker *tracker, size_t word) {
-    return atomic_load_explicit(&tracker->written[word], memory_order_relaxed);
-}
-
-static bool is_set(const struct vmarena_tracker *tracker, size_t page) {
-    return (bits_of(tracker, page / BITS) >> page % BITS & 1) != 0;
-}
-
-static void clear_bits(struct vmarena_tracker *tracker) {
-    size_t words = tracker->size / vmarena_prim_page_size() / BITS + 1;
-    for (size_t i = 0; i < words; i++)
-        if (bits_of(tracker, i) != 0) atomic_store_explicit(&tracker->written[i], 0, memory_order_relaxed);
-}
+static size_t pages_of(const struct vmarena_tracker *tracker) { return tracker->size / vmarena_prim_page_size(); }
 
 struct report {
     void (*report)(void *arg, size_t start, size_t size);
     void *arg;
 };
 
-/* The next run of set bits from *at on, in pages; false: there is none. */
-static bool next_run(const struct vmarena_tracker *tracker, size_t *at, size_t *end) {
-    size_t pages = tracker->size / vmarena_prim_page_size(), i = *at;
-    while (i < pages && !is_set(tracker, i)) i = bits_of(tracker, i / BITS) == 0 ? (i / BITS + 1) * BITS : i + 1;
-    if (i >= pages) return false;
-    *at = i;
-    while (i < pages && is_set(tracker, i)) i++;
-    *end = i;
-    return true;
-}
-
 static size_t report_bits(const struct vmarena_tracker *tracker, const struct report *report) {
     size_t page = vmarena_prim_page_size(), runs = 0, at = 0, end;
-    for (; next_run(tracker, &at, &end); at = end, runs++) report->report(report->arg, at * page, (end - at) * page);
+    for (; vmarena_bits_next_run(tracker->written, pages_of(tracker), &at, &end); at = end, runs++)
+        report->report(report->arg, at * page, (end - at) * page);
     return runs;
 }
 
@@ -101,13 +107,14 @@ static size_t report_bits(const struct vmarena_tracker *tracker, const struct re
 static void protect_again(struct vmarena_arena *arena, size_t runs) {
     struct vmarena_tracker *tracker = &arena->tracker;
     size_t page = vmarena_prim_page_size(), at = 0, end;
-    if (runs > tracker->size / page / PAGES_A_CALL) {
-        if (vmarena_prim_protect(tracker->base, tracker->size, locked(arena)) == 0) clear_bits(tracker);
+    if (runs > pages_of(tracker) / PAGES_A_CALL) {
+        if (vmarena_prim_protect(tracker->base, tracker->size, locked(arena)) == 0)
+            vmarena_bits_clear(tracker->written, pages_of(tracker));
         return;
     }
-    for (; next_run(tracker, &at, &end); at = end)
+    for (; vmarena_bits_next_run(tracker->written, pages_of(tracker), &at, &end); at = end)
         if (vmarena_prim_protect(tracker->base + at * page, (end - at) * page, locked(arena)) == 0)
-            for (size_t i = at; i < end; i++) clear_bit(tracker, i);
+            for (size_t i = at; i < end; i++) clear_bit(tracker->written, i);
 }
 
 /* ---- by the kernel ----------------------------------------------------------------------------------------------- */
@@ -205,7 +212,7 @@ void vmarena_tracking_collect(struct vmarena_arena *arena, bool anew,
         if (anew) protect_again(arena, runs);
     } else {
         report(arg, 0, tracker->size);
-        clear_bits(tracker);
+        vmarena_bits_clear(tracker->written, pages_of(tracker));
         bool writable = (arena->region.prot & VMARENA_WRITE) != 0 && !arena->parted;
         tracker->lost = !writable || vmarena_prim_protect(tracker->base, tracker->size, locked(arena)) != 0;
     }
@@ -224,9 +231,9 @@ void vmarena_tracking_open(struct vmarena_arena *arena, size_t start, size_t siz
     if (tracker->kind != VMARENA_TRACK_PROTECT || tracker->lost || start >= tracker->size) return;
     if (size > tracker->size - start) size = tracker->size - start;
     bool open = true;
-    for (size_t i = start / page; i < (start + size) / page && open; i++) open = is_set(tracker, i);
+    for (size_t i = start / page; i < (start + size) / page && open; i++) open = is_set(tracker->written, i);
     if (open) return;
     if (vmarena_prim_protect(tracker->base + start, size, arena->region.prot) != 0) vmarena_tracking_lose(arena);
     else
-        for (size_t i = start / page; i < (start + size) / page; i++) set_bit(tracker, i);
+        for (size_t i = start / page; i < (start + size) / page; i++) vmarena_bits_set(tracker->written, i);
 }

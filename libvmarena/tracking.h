@@ -24,6 +24,14 @@ struct vmarena_tracker {
     _Atomic bool lost;               /* what was written is not known: all */
 };
 
+/* Bits, a page each: any thread may set one, in a signal handler too. The memory is the caller's, and zero at first. */
+size_t vmarena_bits_bytes(size_t count);
+void vmarena_bits_set(_Atomic uint64_t *bits, size_t index);
+void vmarena_bits_clear(_Atomic uint64_t *bits, size_t count);
+
+/* The next run of set ones from *at on: [*at, *end); false: there is none. */
+bool vmarena_bits_next_run(const _Atomic uint64_t *bits, size_t count, size_t *at, size_t *end);
+
 /*
  * Tracks the first size bytes of the arena from now on, or goes on with as many more. kind is SCAN or PROTECT.
  * -EOPNOTSUPP: impossible here. -EBUSY: tracked otherwise already. Explained.

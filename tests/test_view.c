@@ -595,7 +595,7 @@ static void check_failing_moves(int fd, enum vmarena_fence fence) {
     assert_int_equal(vmarena_view_move(view, 0, page), 0);
     stop = false;
     assert_int_equal(pthread_create(&thread, NULL, shrink_and_grow, &shrinking), 0);
-    for (unsigned i = 0; i < 100000 && (i < 2000 || shrunk == 0); i++) move_while_it_shrinks(view, &moved, &shrunk);
+    for (unsigned i = 0; i < 20000 && (i < 300 || shrunk == 0); i++) move_while_it_shrinks(view, &moved, &shrunk);
     stop = true;
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_null(result);
