@@ -41,6 +41,7 @@ pub const VMARENA_DONT_FORK: c_uint = 4;
 pub const VMARENA_WIPE_ON_FORK: c_uint = 8;
 pub const VMARENA_PREFAULT: c_uint = 16;
 pub const VMARENA_ALLOW_EXEC: c_uint = 32;
+pub const VMARENA_MEMFD: c_uint = 64;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -198,6 +199,143 @@ pub struct vmarena_view {
     pub offset: u64,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_view_info {
+    pub mode: vmarena_view_mode,
+    pub huge_asked: vmarena_huge,
+    pub huge_obtained: vmarena_huge,
+    pub file_size: u64,
+    pub capacity: usize,
+    pub resident: usize,
+    pub huge: usize,
+    pub guard: usize,
+    pub tail: usize,
+    pub copied: bool,
+}
+
+pub type vmarena_view_advice = c_uint;
+pub const VMARENA_VIEW_NORMAL: vmarena_view_advice = 0;
+pub const VMARENA_VIEW_SEQUENTIAL: vmarena_view_advice = 1;
+pub const VMARENA_VIEW_RANDOM: vmarena_view_advice = 2;
+pub const VMARENA_VIEW_WILL_NEED: vmarena_view_advice = 3;
+pub const VMARENA_VIEW_DONT_NEED: vmarena_view_advice = 4;
+
+pub type vmarena_tracking = c_uint;
+pub const VMARENA_TRACK_AUTO: vmarena_tracking = 0;
+pub const VMARENA_TRACK_FILE: vmarena_tracking = 1;
+pub const VMARENA_TRACK_SCAN: vmarena_tracking = 2;
+pub const VMARENA_TRACK_PROTECT: vmarena_tracking = 3;
+pub const VMARENA_TRACK_COMPARE: vmarena_tracking = 4;
+
+/// A snapshot; opaque.
+#[repr(C)]
+#[derive(Debug)]
+pub struct vmarena_snapshot {
+    opaque: [u8; 0],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_snapshot_info {
+    pub tracking: vmarena_tracking,
+    pub used: usize,
+    pub copied: usize,
+    pub restored: usize,
+    pub restores: u64,
+}
+
+pub type vmarena_owner = c_uint;
+pub const VMARENA_OWNER_NONE: vmarena_owner = 0;
+pub const VMARENA_OWNER_ARENA: vmarena_owner = 1;
+pub const VMARENA_OWNER_HEAP: vmarena_owner = 2;
+pub const VMARENA_OWNER_VIEW: vmarena_owner = 3;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_mapping {
+    pub start: u64,
+    pub end: u64,
+    pub offset: u64,
+    pub inode: u64,
+    pub device_major: u32,
+    pub device_minor: u32,
+    pub prot: c_uint,
+    pub shared: bool,
+    pub name: *const c_char,
+    pub owner: vmarena_owner,
+    pub owner_name: *const c_char,
+    pub owner_start: u64,
+    pub owner_end: u64,
+    pub objects: u64,
+}
+
+pub type vmarena_maps_fn = Option<unsafe extern "C" fn(mapping: *const vmarena_mapping, arg: *mut c_void) -> c_int>;
+
+pub const VMARENA_PAGE_RESIDENT: c_uint = 1;
+pub const VMARENA_PAGE_SWAPPED: c_uint = 2;
+pub const VMARENA_PAGE_DIRTY: c_uint = 4;
+pub const VMARENA_PAGE_FILE: c_uint = 8;
+pub const VMARENA_PAGE_SHARED: c_uint = 16;
+pub const VMARENA_PAGE_HUGE: c_uint = 32;
+pub const VMARENA_PAGE_GUARD: c_uint = 64;
+pub const VMARENA_PAGE_ZERO: c_uint = 128;
+pub const VMARENA_PAGE_CACHED: c_uint = 256;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_pages {
+    pub start: u64,
+    pub end: u64,
+    pub state: c_uint,
+}
+
+pub type vmarena_pages_fn = Option<unsafe extern "C" fn(pages: *const vmarena_pages, arg: *mut c_void) -> c_int>;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_totals {
+    pub rss: u64,
+    pub pss: u64,
+    pub shared_clean: u64,
+    pub shared_dirty: u64,
+    pub private_clean: u64,
+    pub private_dirty: u64,
+    pub anonymous: u64,
+    pub huge: u64,
+    pub hugetlb: u64,
+    pub swap: u64,
+    pub locked: u64,
+}
+
+pub type vmarena_counter = c_uint;
+pub const VMARENA_COUNT_PAGE_FAULTS: vmarena_counter = 0;
+pub const VMARENA_COUNT_MINOR_FAULTS: vmarena_counter = 1;
+pub const VMARENA_COUNT_MAJOR_FAULTS: vmarena_counter = 2;
+pub const VMARENA_COUNT_TASK_NANOSECONDS: vmarena_counter = 3;
+pub const VMARENA_COUNT_DTLB_LOAD_MISSES: vmarena_counter = 4;
+pub const VMARENA_COUNT_DTLB_STORE_MISSES: vmarena_counter = 5;
+pub const VMARENA_COUNT_INSTRUCTIONS: vmarena_counter = 6;
+pub const VMARENA_COUNT_CYCLES: vmarena_counter = 7;
+pub const VMARENA_COUNTERS: vmarena_counter = 8;
+pub const VMARENA_COUNT_CHILDREN: c_uint = 1;
+pub const VMARENA_COUNT_AT_EXEC: c_uint = 2;
+
+/// A set of counters; opaque.
+#[repr(C)]
+#[derive(Debug)]
+pub struct vmarena_counters {
+    opaque: [u8; 0],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vmarena_counts {
+    pub value: [u64; 8],
+    pub error: [c_int; 8],
+    pub user_only: [bool; 8],
+}
+
 /// A heap; opaque.
 #[repr(C)]
 #[derive(Debug)]
@@ -330,10 +468,70 @@ extern "C" {
     pub fn vmarena_view_close(view: *mut vmarena_view);
     pub fn vmarena_view_sync(view: *mut vmarena_view, from: usize, length: usize) -> c_int;
 
+    pub fn vmarena_view_move(view: *mut vmarena_view, offset: u64, length: usize) -> c_int;
+    pub fn vmarena_view_advise(
+        view: *mut vmarena_view,
+        from: usize,
+        length: usize,
+        advice: vmarena_view_advice,
+    ) -> c_int;
+    pub fn vmarena_view_populate(view: *mut vmarena_view, from: usize, length: usize) -> c_int;
+    pub fn vmarena_view_lock(view: *mut vmarena_view, from: usize, length: usize) -> c_int;
+    pub fn vmarena_view_unlock(view: *mut vmarena_view, from: usize, length: usize) -> c_int;
+    pub fn vmarena_view_on_fault(view: *mut vmarena_view, function: vmarena_fault_fn, arg: *mut c_void) -> c_int;
+    #[link_name = "vmarena_view_info"]
+    pub fn vmarena_view_info_get(view: *const vmarena_view, out: *mut vmarena_view_info) -> c_int;
+
+    #[link_name = "vmarena_snapshot"]
+    pub fn vmarena_snapshot_take(
+        out: *mut *mut vmarena_snapshot,
+        arena: *mut vmarena,
+        tracking: vmarena_tracking,
+    ) -> c_int;
+    pub fn vmarena_restore(arena: *mut vmarena, snapshot: *mut vmarena_snapshot) -> c_int;
+    pub fn vmarena_clone(out: *mut *mut vmarena, snapshot: *mut vmarena_snapshot) -> c_int;
+    pub fn vmarena_dirty_pages(
+        arena: *mut vmarena,
+        snapshot: *mut vmarena_snapshot,
+        function: vmarena_pages_fn,
+        arg: *mut c_void,
+    ) -> c_int;
+    pub fn vmarena_snapshot_free(snapshot: *mut vmarena_snapshot);
+    #[link_name = "vmarena_snapshot_info"]
+    pub fn vmarena_snapshot_info_get(snapshot: *const vmarena_snapshot, out: *mut vmarena_snapshot_info) -> c_int;
+
+    pub fn vmarena_maps(pid: c_int, function: vmarena_maps_fn, arg: *mut c_void) -> c_int;
+    pub fn vmarena_mapping_at(
+        pid: c_int,
+        address: u64,
+        out: *mut vmarena_mapping,
+        name: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    pub fn vmarena_residency(
+        pid: c_int,
+        start: u64,
+        length: u64,
+        wanted: c_uint,
+        known: *mut c_uint,
+        function: vmarena_pages_fn,
+        arg: *mut c_void,
+    ) -> c_int;
+    pub fn vmarena_frame(address: *const c_void, frame: *mut u64) -> c_int;
+    #[link_name = "vmarena_totals"]
+    pub fn vmarena_totals_get(pid: c_int, out: *mut vmarena_totals) -> c_int;
+    pub fn vmarena_fault_counts(minor: *mut u64, major: *mut u64) -> c_int;
+    pub fn vmarena_thread_fault_counts(minor: *mut u64, major: *mut u64) -> c_int;
+    pub fn vmarena_process_fault_counts(pid: c_int, minor: *mut u64, major: *mut u64) -> c_int;
+    pub fn vmarena_counters_open(out: *mut *mut vmarena_counters, pid: c_int, flags: c_uint) -> c_int;
+    pub fn vmarena_counters_read(counters: *const vmarena_counters, out: *mut vmarena_counts) -> c_int;
+    pub fn vmarena_counters_close(counters: *mut vmarena_counters);
+    pub fn vmarena_counter_name(counter: vmarena_counter) -> *const c_char;
+
     pub fn vmarena_heap_create(out: *mut *mut vmarena_heap, options: *const vmarena_heap_options) -> c_int;
     pub fn vmarena_heap_destroy(heap: *mut vmarena_heap);
     pub fn vmarena_heap_alloc(heap: *mut vmarena_heap, size: usize, align: usize) -> *mut c_void;
-    pub fn vmarena_heap_calloc(heap: *mut vmarena_heap, count: usize, size: usize) -> *mut c_void;
+    pub fn vmarena_heap_calloc(heap: *mut vmarena_heap, count: usize, size: usize, align: usize) -> *mut c_void;
     pub fn vmarena_heap_realloc(heap: *mut vmarena_heap, pointer: *mut c_void, size: usize) -> *mut c_void;
     pub fn vmarena_heap_free(heap: *mut vmarena_heap, pointer: *mut c_void) -> c_int;
     pub fn vmarena_heap_free_sized(heap: *mut vmarena_heap, pointer: *mut c_void, size: usize, align: usize) -> c_int;
@@ -444,5 +642,8 @@ pub unsafe fn vmarena_alloc_fixed(arena: *mut vmarena, size: usize, align: usize
         return vmarena_alloc_slow(arena, size, align);
     }
     (*arena).cursor = end;
+    if before == usize::MAX {
+        std::hint::unreachable_unchecked(); // what is returned here is not null
+    }
     (before + 1) as *mut c_void
 }
