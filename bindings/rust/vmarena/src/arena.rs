@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 use std::alloc::Layout;
+use std::cell::Cell;
 use std::ffi::CString;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
+use std::ops::{Deref, Range};
 use std::os::raw::{c_int, c_uint};
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -13,6 +15,7 @@ use vmarena_sys as sys;
 
 use crate::error::{check, Error};
 use crate::fenced::Side;
+use crate::snapshot::{self, Snapshot, SnapshotInfo, Tracking};
 
 /// How pages of the reservation become usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +163,16 @@ impl Options {
     pub fn wipe_on_fork(self, on: bool) -> Self {
         self.flag(sys::VMARENA_WIPE_ON_FORK, on)
     }
+    /// Absent in the child of a fork, which must not use it.
+    #[must_use]
+    pub fn dont_fork(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_DONT_FORK, on)
+    }
+    /// On a file in memory, for [`Arena::snapshot`]; not together with a fence.
+    #[must_use]
+    pub fn memfd(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_MEMFD, on)
+    }
     /// Pages brought in as they are committed.
     #[must_use]
     pub fn prefault(self, on: bool) -> Self {
@@ -194,7 +207,7 @@ impl Options {
         let mut raw = ptr::null_mut();
         // SAFETY: both pointers are good for the call; the name is copied.
         check(unsafe { sys::vmarena_create(&mut raw, &options) })?;
-        NonNull::new(raw).map(|raw| Arena { raw, one_owner: PhantomData }).ok_or_else(|| Error::new(12, "no arena"))
+        NonNull::new(raw).map(Arena::from_raw).ok_or_else(|| Error::new(12, "no arena"))
     }
 }
 
@@ -232,6 +245,9 @@ pub struct Stats {
 /// It may be sent to another thread, not shared.
 pub struct Arena {
     raw: NonNull<sys::vmarena>,
+    /// How many [`crate::Guarded`] values have closed pages: those that were leaked leave them so.
+    pub(crate) closed: Cell<usize>,
+    snapshots: snapshot::List,
     one_owner: PhantomData<*mut ()>,
 }
 
@@ -245,6 +261,20 @@ impl Arena {
     /// See [`Options::create`].
     pub fn new() -> Result<Self, Error> {
         Options::new().create()
+    }
+
+    fn from_raw(raw: NonNull<sys::vmarena>) -> Self {
+        Arena { raw, closed: Cell::new(0), snapshots: snapshot::List::default(), one_owner: PhantomData }
+    }
+
+    /// Where nothing in the arena is borrowed: opens the pages that leaked [`crate::Guarded`] values left closed.
+    fn reopen(&self) -> Result<(), Error> {
+        if self.closed.get() != 0 {
+            // SAFETY: the arena is live.
+            check(unsafe { sys::vmarena_protect(self.as_raw(), sys::VMARENA_READ | sys::VMARENA_WRITE) })?;
+            self.closed.set(0);
+        }
+        Ok(())
     }
 
     /// The C handle, good as long as the arena.
@@ -375,14 +405,47 @@ impl Arena {
 
     /// Runs `body`, then takes back what it allocated, also when it panics. Nothing allocated in it can leave it.
     ///
+    /// Scopes nest, and what lives in one outlives those within:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), vmarena::Error> {
+    /// let mut arena = vmarena::Arena::new()?;
+    /// let total = arena.scope(|outer| {
+    ///     let words = outer.alloc_slice_copy(&[1, 2, 3]);
+    ///     outer.scope(|inner| inner.alloc_slice_copy(words).iter().sum::<i32>())
+    /// });
+    /// assert_eq!(total, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// ```compile_fail
+    /// let mut arena = vmarena::Arena::new().unwrap();
+    /// let escaped = arena.scope(|scope| scope.alloc(1));
+    /// ```
+    ///
+    /// ```compile_fail
+    /// let mut arena = vmarena::Arena::new().unwrap();
+    /// arena.scope(|outer| {
+    ///     let mut escaped = outer.alloc(1);
+    ///     outer.scope(|inner| escaped = inner.alloc(2));
+    /// });
+    /// ```
+    ///
     /// # Panics
     /// In a fenced arena, when an object's surroundings were overwritten.
-    pub fn scope<R>(&mut self, body: impl FnOnce(&Arena) -> R) -> R {
+    pub fn scope<R>(&mut self, body: impl FnOnce(&mut Scope<'_>) -> R) -> R {
+        self.scoped(body)
+    }
+
+    /// The caller has the arena, or the innermost scope of it, to itself.
+    fn scoped<R>(&self, body: impl FnOnce(&mut Scope<'_>) -> R) -> R {
         struct Rewind<'a>(&'a Arena, sys::vmarena_mark);
         impl Drop for Rewind<'_> {
             fn drop(&mut self) {
                 // SAFETY: the arena is live; what was allocated since the mark cannot be referred to any more.
-                let result = check(unsafe { sys::vmarena_rewind(self.0.as_raw(), self.1) });
+                let rewound = check(unsafe { sys::vmarena_rewind(self.0.as_raw(), self.1) });
+                let result = self.0.reopen().and(rewound);
                 if let (Err(error), false) = (result, std::thread::panicking()) {
                     panic!("{error}");
                 }
@@ -390,7 +453,7 @@ impl Arena {
         }
         // SAFETY: the arena is live.
         let rewind = Rewind(self, unsafe { sys::vmarena_mark_now(self.as_raw()) });
-        body(rewind.0)
+        body(&mut Scope { arena: rewind.0, exactly: PhantomData })
     }
 
     /// Takes back everything; `keep` bytes stay committed for reuse.
@@ -398,8 +461,99 @@ impl Arena {
     /// # Errors
     /// `EILSEQ` in a fenced arena, when an object's surroundings were overwritten.
     pub fn reset(&mut self, keep: usize) -> Result<(), Error> {
+        self.reopen()?;
         // SAFETY: the arena is live, and nothing in it can be referred to any more.
         check(unsafe { sys::vmarena_reset(self.as_raw(), keep) })
+    }
+
+    /// Takes a snapshot of the contents, to come back to. It is kept until [`Arena::release`], or with the arena.
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use vmarena::{Options, Tracking};
+    ///
+    /// # fn main() -> Result<(), vmarena::Error> {
+    /// let mut arena = Options::new().memfd(true).create()?;
+    /// let fixture = NonNull::from(arena.alloc([0u8; 10_000]));
+    /// let built = arena.snapshot(Tracking::Auto)?;
+    /// for run in 1..4 {
+    ///     // SAFETY: the fixture lies below the snapshot, and nothing else refers to it.
+    ///     let bytes = unsafe { &mut *fixture.as_ptr() };
+    ///     assert_eq!(bytes[5], 0);
+    ///     bytes[5] = run;
+    ///     arena.restore(&built)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// References into the arena end before, as restoring would change what they show. Pointers stay good, but for what
+    /// the caller knows of the values: they are those of the snapshot again.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP`: no such tracking for this arena here (`Auto` always is, but in a fenced arena). `EBUSY`: its pages
+    /// are tracked otherwise already. `ENOMEM`.
+    pub fn snapshot(&mut self, tracking: Tracking) -> Result<Snapshot, Error> {
+        self.reopen()?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the arena is live.
+        check(unsafe { sys::vmarena_snapshot_take(&mut raw, self.as_raw(), tracking.raw()) })?;
+        self.snapshots.add(raw)
+    }
+
+    /// Brings the arena back to the snapshot, which stays; what was allocated since is taken back.
+    ///
+    /// # Errors
+    /// `EINVAL`: a snapshot of another arena. `ENOMEM`: the arena may be half restored; restoring again is safe.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        let raw = self.snapshots.find(snapshot)?;
+        self.reopen()?;
+        // SAFETY: both are live, and nothing in the arena is borrowed.
+        check(unsafe { sys::vmarena_restore(self.as_raw(), raw) })
+    }
+
+    /// A new arena with the contents of the snapshot, at another address: see [`Arena::start`].
+    ///
+    /// # Errors
+    /// As [`Options::create`]; `EINVAL`: a snapshot of another arena.
+    pub fn clone_of(&mut self, snapshot: &Snapshot) -> Result<Arena, Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the snapshot is live.
+        check(unsafe { sys::vmarena_clone(&mut raw, self.snapshots.find(snapshot)?) })?;
+        NonNull::new(raw).map(Arena::from_raw).ok_or_else(|| Error::new(12, "no arena"))
+    }
+
+    /// The pages written since the snapshot was taken or restored last, as ranges of addresses.
+    ///
+    /// # Errors
+    /// `EINVAL`: a snapshot of another arena.
+    pub fn dirty_pages(&mut self, snapshot: &Snapshot) -> Result<Vec<Range<usize>>, Error> {
+        snapshot::dirty_pages(self.as_raw(), self.snapshots.find(snapshot)?)
+    }
+
+    /// How a snapshot was taken, and what it cost.
+    ///
+    /// # Errors
+    /// `EINVAL`: a snapshot of another arena.
+    pub fn snapshot_info(&self, snapshot: &Snapshot) -> Result<SnapshotInfo, Error> {
+        snapshot::info(self.snapshots.find(snapshot)?)
+    }
+
+    /// Frees a snapshot.
+    ///
+    /// # Errors
+    /// `EINVAL`: a snapshot of another arena.
+    #[allow(clippy::needless_pass_by_value)] // it is of no use any more
+    pub fn release(&mut self, snapshot: Snapshot) -> Result<(), Error> {
+        self.snapshots.remove(&snapshot)
+    }
+
+    /// Where the arena's memory begins: the first object, if its alignment was no larger than a page.
+    #[must_use]
+    pub fn start(&self) -> *const u8 {
+        // SAFETY: the arena is live; the cursor is the last byte handed out, or the one before the first.
+        let cursor = unsafe { self.raw.as_ref().cursor };
+        (cursor + 1 - self.stats().used) as *const u8
     }
 
     /// Checks the surroundings of every object of a fenced arena.
@@ -460,8 +614,72 @@ fn give_up(error: &Error) -> ! {
     panic!("{error}")
 }
 
+/// A part of an arena's life: what is allocated in it lives as long as the scope, also while a scope within runs.
+///
+/// All else that an arena can do while others borrow it, it does by dereferencing.
+pub struct Scope<'a> {
+    arena: &'a Arena,
+    exactly: PhantomData<Cell<&'a ()>>,
+}
+
+#[allow(clippy::mut_from_ref)] // each call gives other memory
+impl<'a> Scope<'a> {
+    /// As [`Arena::alloc`].
+    #[inline]
+    pub fn alloc<T>(&self, value: T) -> &'a mut T {
+        self.arena.alloc(value)
+    }
+    /// As [`Arena::try_alloc`].
+    ///
+    /// # Errors
+    /// See [`Arena::try_alloc_layout`].
+    #[inline]
+    pub fn try_alloc<T>(&self, value: T) -> Result<&'a mut T, Error> {
+        self.arena.try_alloc(value)
+    }
+    /// As [`Arena::alloc_with`].
+    #[inline]
+    pub fn alloc_with<T>(&self, make: impl FnOnce() -> T) -> &'a mut T {
+        self.arena.alloc_with(make)
+    }
+    /// As [`Arena::alloc_slice_copy`].
+    pub fn alloc_slice_copy<T: Copy>(&self, from: &[T]) -> &'a mut [T] {
+        self.arena.alloc_slice_copy(from)
+    }
+    /// As [`Arena::alloc_slice_fill_with`].
+    pub fn alloc_slice_fill_with<T>(&self, length: usize, make: impl FnMut(usize) -> T) -> &'a mut [T] {
+        self.arena.alloc_slice_fill_with(length, make)
+    }
+    /// As [`Arena::alloc_str`].
+    #[must_use]
+    pub fn alloc_str(&self, from: &str) -> &'a mut str {
+        self.arena.alloc_str(from)
+    }
+    /// As [`Arena::scope`], within this one.
+    ///
+    /// # Panics
+    /// As [`Arena::scope`].
+    pub fn scope<R>(&mut self, body: impl FnOnce(&mut Scope<'_>) -> R) -> R {
+        self.arena.scoped(body)
+    }
+}
+
+impl Deref for Scope<'_> {
+    type Target = Arena;
+    fn deref(&self) -> &Arena {
+        self.arena
+    }
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scope").field(self.arena).finish()
+    }
+}
+
 impl Drop for Arena {
     fn drop(&mut self) {
+        self.snapshots.clear();
         // SAFETY: the handle is live, and this is its last use.
         unsafe { sys::vmarena_destroy(self.as_raw()) }
     }

@@ -254,20 +254,72 @@ pub unsafe fn try_write<T: Value>(address: *mut T, value: T) -> Result<(), Fault
     }
 }
 
+/// The outcome of an operation on many bytes.
+pub(crate) fn finished(done: usize, wanted: usize, fault: sys::vmarena_fault) -> Result<(), (usize, Fault)> {
+    if done == wanted {
+        return Ok(());
+    }
+    must_have_run(&fault);
+    Err((done, Fault::from_raw(fault)))
+}
+
+/// Where no scope could be opened, no signal is told but a negative errno.
+fn must_have_run(fault: &sys::vmarena_fault) {
+    assert!(fault.signo != 0 || fault.code >= 0, "{}", Error::last(fault.code));
+}
+
 /// Copies bytes from any address into `to`.
 ///
 /// # Errors
 /// How many bytes were copied, and the fault that the next one met.
 ///
+/// # Panics
+/// When the signal handlers cannot be installed.
+///
 /// # Safety
-/// As [`try_read`], for `to.len()` bytes.
+/// As [`try_read`], for `to.len()` bytes, none of which may lie in `to`.
 pub unsafe fn try_copy(to: &mut [u8], from: *const u8) -> Result<(), (usize, Fault)> {
     let mut fault = Fault::empty();
     // SAFETY: to is writable for its length; reading is made in C and may fault.
     let done = unsafe { sys::vmarena_copy(to.as_mut_ptr().cast(), from.cast(), to.len(), &mut fault) };
-    if done == to.len() {
-        Ok(())
+    finished(done, to.len(), fault)
+}
+
+/// Fills bytes at any address.
+///
+/// # Errors
+/// How many bytes were written, and the fault that the next one met.
+///
+/// # Panics
+/// As [`try_copy`].
+///
+/// # Safety
+/// As [`try_write`], for `length` bytes.
+pub unsafe fn try_fill(to: *mut u8, byte: u8, length: usize) -> Result<(), (usize, Fault)> {
+    let mut fault = Fault::empty();
+    // SAFETY: the accesses are made in C and may fault.
+    let done = unsafe { sys::vmarena_fill(to.cast(), byte.into(), length, &mut fault) };
+    finished(done, length, fault)
+}
+
+/// How many bytes at any two addresses are the same: `length`, or the index of the first that differs.
+///
+/// # Errors
+/// How many bytes were the same, and the fault that the next one met.
+///
+/// # Panics
+/// As [`try_copy`].
+///
+/// # Safety
+/// As [`try_read`], for `length` bytes at both.
+pub unsafe fn try_compare(left: *const u8, right: *const u8, length: usize) -> Result<usize, (usize, Fault)> {
+    let mut fault = Fault::empty();
+    // SAFETY: the accesses are made in C and may fault.
+    let same = unsafe { sys::vmarena_compare(left.cast(), right.cast(), length, &mut fault) };
+    must_have_run(&fault);
+    if fault.signo == 0 {
+        Ok(same)
     } else {
-        Err((done, Fault::from_raw(fault)))
+        Err((same, Fault::from_raw(fault)))
     }
 }

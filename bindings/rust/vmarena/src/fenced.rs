@@ -89,7 +89,7 @@ impl<T: Value> Fenced<[T]> {
     /// The element at any index, also a negative one or one past the end: read in C, so that what faults is an error.
     ///
     /// # Errors
-    /// The fault, or one of kind `Unmapped` for an index beyond the guards.
+    /// The fault.
     ///
     /// # Panics
     /// When the index lies outside the slice's own pages and guards.

@@ -20,6 +20,8 @@ mod sealed {
 pub trait Protection: sealed::Sealed {
     /// The C library's bits.
     const PROT: c_uint;
+    #[doc(hidden)]
+    const IS_CLOSED: bool = Self::PROT != sys::VMARENA_READ | sys::VMARENA_WRITE;
 }
 /// The value can be read.
 pub trait Readable: Protection {}
@@ -61,6 +63,12 @@ impl Readable for ReadOnly {}
 /// # Ok(())
 /// # }
 /// ```
+///
+/// ```compile_fail
+/// let arena = vmarena::Arena::new().unwrap();
+/// let mut frozen = vmarena::Guarded::new(&arena, 1u32).unwrap().read_only().unwrap();
+/// *frozen = 2;
+/// ```
 #[derive(Debug)]
 pub struct Guarded<'a, T: Value, P: Protection = ReadWrite> {
     value: NonNull<T>,
@@ -91,6 +99,7 @@ impl<'a, T: Value, P: Protection> Guarded<'a, T, P> {
         let Guarded { value, bytes, arena, .. } = *this;
         // SAFETY: pages that this value has alone, and no reference into them is alive.
         check(unsafe { sys::vmarena_protect_range(arena.as_raw(), value.as_ptr().cast(), bytes, Q::PROT) })?;
+        arena.closed.set(arena.closed.get() + usize::from(Q::IS_CLOSED) - usize::from(P::IS_CLOSED));
         Ok(Guarded { value, bytes, arena, protection: PhantomData })
     }
 
@@ -158,11 +167,14 @@ impl<T: Value> DerefMut for Guarded<'_, T, ReadWrite> {
 
 impl<T: Value, P: Protection> Drop for Guarded<'_, T, P> {
     fn drop(&mut self) {
-        // Its pages go back to the arena, which hands out writable memory.
-        let prot = ReadWrite::PROT;
-        if P::PROT != prot {
+        // Its pages go back to the arena, which hands out writable memory. Where that fails the arena knows of them.
+        if P::IS_CLOSED {
+            let Guarded { value, bytes, arena, .. } = self;
             // SAFETY: pages that this value has alone.
-            unsafe { sys::vmarena_protect_range(self.arena.as_raw(), self.value.as_ptr().cast(), self.bytes, prot) };
+            let opened = check(unsafe {
+                sys::vmarena_protect_range(arena.as_raw(), value.as_ptr().cast(), *bytes, ReadWrite::PROT)
+            });
+            arena.closed.set(arena.closed.get() - usize::from(opened.is_ok()));
         }
     }
 }

@@ -161,7 +161,7 @@ impl PageState {
     pub const ZERO: Self = PageState(sys::VMARENA_PAGE_ZERO);
     /// In the page cache, though the process has not mapped it.
     pub const CACHED: Self = PageState(sys::VMARENA_PAGE_CACHED);
-    /// In [`residency`]: all of them.
+    /// In [`residency`]: all but `CACHED`.
     pub const ALL: Self = PageState(0);
 
     /// Whether it has all of the other's.
@@ -330,7 +330,7 @@ impl Counters {
     /// # Errors
     /// What reading gives.
     pub fn read(&self) -> Result<Counts, Error> {
-        let mut raw = sys::vmarena_counts { value: [0; 8], error: [0; 8] };
+        let mut raw = sys::vmarena_counts { value: [0; 8], error: [0; 8], user_only: [false; 8] };
         // SAFETY: the set is open; the call fills the record.
         check(unsafe { sys::vmarena_counters_read(self.raw.as_ptr(), &mut raw) })?;
         Ok(Counts { raw })
@@ -360,5 +360,11 @@ impl Counts {
             0 => Ok(self.raw.value[counter as usize]),
             error => Err(io::Error::from_raw_os_error(-error)),
         }
+    }
+
+    /// Whether what the kernel did on the program's behalf is left out of a count.
+    #[must_use]
+    pub fn is_user_only(&self, counter: Counter) -> bool {
+        self.raw.user_only[counter as usize]
     }
 }

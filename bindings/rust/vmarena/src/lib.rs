@@ -29,15 +29,18 @@ mod fault;
 mod fenced;
 mod guarded;
 mod heap;
+pub mod inspect;
+mod snapshot;
 mod view;
 
-pub use arena::{Arena, CommitPolicy, GuardKind, Huge, Options, Stats};
+pub use arena::{Arena, CommitPolicy, GuardKind, Huge, Options, Scope, Stats};
 pub use error::Error;
-pub use fault::{catch_fault, try_copy, try_read, try_write, Access, Fault, Kind, Value};
+pub use fault::{catch_fault, try_compare, try_copy, try_fill, try_read, try_write, Access, Fault, Kind, Value};
 pub use fenced::{Fenced, Side};
 pub use guarded::{Guarded, NoAccess, Protection, ReadOnly, ReadWrite};
 pub use heap::{GuardedAlloc, Heap};
-pub use view::{View, ViewMut};
+pub use snapshot::{Snapshot, SnapshotInfo, Tracking};
+pub use view::{Advice, View, ViewInfo, ViewMut, ViewOptions};
 
 /// The declarations of the C library.
 pub use vmarena_sys as sys;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! The whole crate, from outside.
-use vmarena::{catch_fault, try_copy, try_read, try_write, Access, Arena, Fenced, Guarded, Kind, Options, Side};
+use vmarena::{
+    catch_fault, try_compare, try_copy, try_fill, try_read, try_write, Access, Arena, Fenced, Guarded, Kind, Options,
+    Side,
+};
 
 #[test]
 fn values_slices_and_strings() {
@@ -136,6 +139,13 @@ fn raw_operations() {
         let mut local = 5i32;
         try_write(&mut local, 6).unwrap();
         assert_eq!(try_read(&local).unwrap(), 6);
+        let (start, other) = (input.as_ptr(), *b"0123x56789");
+        assert_eq!(try_compare(start, other.as_ptr(), 10).unwrap(), 4);
+        assert_eq!(try_compare(start, start, 10).unwrap(), 10);
+        let (same, fault) = try_compare(start.add(5), start.add(5), 6).unwrap_err();
+        assert_eq!((same, fault.access(), fault.distance()), (5, Access::Read, 1));
+        let (filled, fault) = try_fill(start.add(8) as *mut u8, b'-', 5).unwrap_err();
+        assert_eq!((filled, fault.access(), &input[7..]), (2, Access::Write, &b"7--"[..]));
     }
 }
 
