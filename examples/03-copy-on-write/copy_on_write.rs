@@ -29,7 +29,8 @@ fn writing(pages: *mut u8, count: usize, value: u8) -> i64 {
 }
 
 fn run_child(pages: *mut u8, warm: *mut u8) -> ! {
-    (reading(warm, 1), writing(warm, 1, 1)); // the child's stack and code have faults of their own
+    reading(warm, 1); // the child's stack and code have faults of their own
+    writing(warm, 1, 1);
     let (read, sum) = reading(pages, PAGES);
     let (write, again) = (writing(pages, WRITTEN, 2), writing(pages, WRITTEN, 2));
     must_count(sum, PAGES as i64, "as the sum of what the parent wrote");
@@ -50,7 +51,8 @@ fn main() {
     let page = page_size();
     let arena = small_page_arena((PAGES + 1) * page, "shared");
     let (pages, warm) = (must_alloc(&arena, PAGES * page), must_alloc(&arena, page));
-    (writing(pages, PAGES, 1), writing(warm, 1, 1));
+    writing(pages, PAGES, 1);
+    writing(warm, 1, 1);
     println!("parent: wrote 1 to {PAGES} pages from {pages:p} on");
 
     // SAFETY: this program has one thread; the child ends by itself.
