@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include <sched.h>
 #include <setjmp.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -737,6 +739,81 @@ static void test_huge_pages_on_a_memory_file(void **state) {
     close(fd);
 }
 
+/* A tmpfs of the child's own at the test's directory, which root may have, and a file of size bytes, open. */
+#define MAY_NOT_MOUNT 77
+static int file_on_tmpfs(const char *options, size_t size) {
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("vmarena", directory, "tmpfs", 0, options) != 0)
+        _exit(MAY_NOT_MOUNT);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+    return fd;
+}
+
+static void assert_runs_on_tmpfs(void (*body)(void *), void *arg) {
+    int status = run_child(body, arg);
+    if (status == MAY_NOT_MOUNT << 8) {
+        print_message("skip: only root may mount a tmpfs\n");
+        skip();
+    }
+    assert_status(status, 0);
+}
+
+static void show_on_huge_pages(void *arg) {
+    size_t huge = vmarena_prim_huge_page_size();
+    struct vmarena_view_options options = {.mode = *(enum vmarena_view_mode *)arg,
+                                           .huge = VMARENA_HUGE_TRANSPARENT,
+                                           .length = 2 * huge,
+                                           .flags = VMARENA_PREFAULT};
+    struct vmarena_view *view;
+    struct vmarena_view_info info;
+    int fd = file_on_tmpfs("huge=always", 4 * huge);
+    for (size_t at = 0; at < 4 * huge; at += page) CHECK(pwrite(fd, "x", 1, (off_t)at) == 1);
+    CHECK(vmarena_view_open_fd(&view, fd, &options) == 0);
+    CHECK(vmarena_view_info(view, &info) == 0 && info.huge_obtained == VMARENA_HUGE_TRANSPARENT);
+    CHECK(info.resident == 2 * huge && info.huge == 2 * huge);
+    CHECK(vmarena_view_move(view, 2 * huge, 0) == 0);
+    CHECK(vmarena_view_info(view, &info) == 0 && info.huge == 2 * huge);
+    vmarena_view_close(view);
+}
+
+static void test_huge_pages_on_tmpfs(void **state) {
+    (void)state;
+    struct vmarena_caps caps;
+    assert_int_equal(vmarena_caps(&caps), 0);
+    if (caps.huge_page_size == 0 || !caps.pagemap_scan || UNDER_SANITIZER) {
+        print_message("skip: no huge pages, no telling of them, or a sanitizer that keeps them off\n");
+        skip();
+    }
+    for (int mode = VMARENA_VIEW_READ; mode <= VMARENA_VIEW_SHARED; mode++) {
+        enum vmarena_view_mode how = (enum vmarena_view_mode)mode;
+        assert_runs_on_tmpfs(show_on_huge_pages, &how);
+    }
+}
+
+/* A hole that is written to when the file system is full: the file reaches there, and there is no page all the same. */
+static void fill_the_file_system(void *arg) {
+    (void)arg;
+    struct vmarena_view *view;
+    struct vmarena_fault fault;
+    size_t room = 16 * page;
+    char size[40];
+    CHECK(vmarena_fault_reassert() == 0);
+    (void)snprintf(size, sizeof size, "huge=never,size=%zu", room);
+    close(file_on_tmpfs(size, 4 * room));
+    CHECK(vmarena_view_open(&view, path, VMARENA_VIEW_SHARED) == 0);
+    CHECK(vmarena_fill(view->data, 1, 4 * room, &fault) == room);
+    CHECK(fault.signo == SIGBUS && fault.kind == VMARENA_FAULT_PAST_END_OF_FILE && fault.file_offset == room);
+    CHECK(strcmp(fault.owner_name, path) == 0);
+    CHECK(((volatile char *)view->data)[room - 1] == 1);
+    vmarena_view_close(view);
+}
+
+static void test_full_file_system(void **state) {
+    (void)state;
+    assert_runs_on_tmpfs(fill_the_file_system, NULL);
+}
+
 static void drop_view(void *arg) {
     struct vmarena_view *view = arg;
     CHECK(((volatile unsigned char *)view->data)[0] == byte_at(0));
@@ -801,6 +878,8 @@ int main(void) {
         cmocka_unit_test(test_populate_and_lock),
         cmocka_unit_test(test_advice),
         cmocka_unit_test(test_huge_pages_on_a_memory_file),
+        cmocka_unit_test(test_huge_pages_on_tmpfs),
+        cmocka_unit_test(test_full_file_system),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_long_names),
     };
