@@ -75,9 +75,10 @@ static void set_color(struct screen *screen, const char *color) {
     screen->now = color;
 }
 
+/* Lines are cleared before they are written: behind a full one, the cursor stands on its last cell. */
 static void end_line(struct screen *screen) {
     set_color(screen, "0");
-    puts(screen->live ? "\033[K" : "");
+    fputs(screen->live ? "\n\033[K" : "\n", stdout);
 }
 
 /* Without colour, what is not there says what would be allowed. */
@@ -262,7 +263,7 @@ static int draw_frame(struct screen *screen, const struct vmarena_space *space, 
     /* The last line stays free for the cursor. */
     unsigned lines = screen->rows > HEAD + 2 ? screen->rows - HEAD - 1 : 1, drawn = 0;
     if (!lay_out(screen, space, screen->live ? lines : 0, &layout, &choice)) return -ENOMEM;
-    if (screen->live) fputs("\033[H", stdout);
+    if (screen->live) fputs("\033[H\033[K", stdout);
     screen->now = "0";
     draw_head(screen, space, &layout, before, now);
     for (size_t i = 0; i < choice.count; i++) {
