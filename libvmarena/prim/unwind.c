@@ -478,6 +478,86 @@ static struct rule find_rule(uintptr_t pc) {
     return work_out(pc);
 }
 
+/* ---- walks remembered ---- */
+
+/*
+ * A walk is what follows from its first frame and the words that it reads on the stack. Where all of these are as they were
+ * the last time, so is the walk: a load and a comparison for each frame, that wait for nothing, in place of a rule.
+ */
+#define MEMO_FRAMES 16
+#define MEMO_WORDS 16
+
+struct walk {
+    struct vmarena_prim_frame from;
+    size_t limit, count; /* frames asked for and found */
+    size_t words;        /* that were read beside the return addresses: saved frame pointers that had a part in it */
+    bool by_fp;          /* so had the first frame's */
+    uintptr_t pc[MEMO_FRAMES], pc_at[MEMO_FRAMES], word[MEMO_WORDS],
+        word_at[MEMO_WORDS]; /* values, and where they are */
+};
+
+/* A walk being made. */
+struct trace {
+    struct walk *walk;
+    uintptr_t fp_at; /* where the frame's fp was read; 0: it is the first frame's */
+    bool whole;      /* the walk can be remembered */
+};
+
+/*
+ * Walks that begin with the same frame differ further out: a few of them are kept side by side. Whoever finds one in use
+ * passes it over: another thread has it, or the thread that a signal handler interrupted.
+ */
+#define WAYS 4
+struct memo {
+    _Atomic bool busy;
+    struct walk walk;
+};
+static struct memo memos[256][WAYS];
+
+static bool seize(struct memo *memo) { return !atomic_exchange_explicit(&memo->busy, true, memory_order_acquire); }
+static void let_go(struct memo *memo) { atomic_store_explicit(&memo->busy, false, memory_order_release); }
+
+static struct memo *memos_for(const struct vmarena_prim_frame *from) {
+    uint64_t hash = (from->pc ^ from->sp << 20) * UINT64_C(0x9e3779b97f4a7c15);
+    return memos[hash >> 56];
+}
+
+/* A page of the stack that was read a moment ago is still there. */
+#define SMALLEST_PAGE 4096
+static inline bool holds(uintptr_t *page, uintptr_t address, uintptr_t value) {
+    if (address / SMALLEST_PAGE == *page) return *(const uintptr_t *)address == value;
+    struct word word = vmarena_prim_probe(address);
+    *page = address / SMALLEST_PAGE;
+    return word.there && word.value == value;
+}
+
+static bool repeats(const struct walk *walk, const struct vmarena_prim_frame *from, size_t limit) {
+    uintptr_t page = 0;
+    if (walk->from.pc != from->pc || walk->from.sp != from->sp || walk->from.exact != from->exact ||
+        walk->limit != limit || (walk->by_fp && walk->from.fp != from->fp))
+        return false;
+    for (size_t i = 1; i < walk->count; i++)
+        if (!holds(&page, walk->pc_at[i], walk->pc[i])) return false;
+    for (size_t i = 0; i < walk->words; i++)
+        if (!holds(&page, walk->word_at[i], walk->word[i])) return false;
+    return true;
+}
+
+static void depend_on_word(struct trace *trace, uintptr_t at, uintptr_t value) {
+    struct walk *walk = trace->walk;
+    if (walk->words == MEMO_WORDS) {
+        trace->whole = false;
+        return;
+    }
+    walk->word_at[walk->words] = at;
+    walk->word[walk->words++] = value;
+}
+
+static void depend_on_fp(struct trace *trace, uintptr_t fp) {
+    if (trace->fp_at == 0) trace->walk->by_fp = true;
+    else depend_on_word(trace, trace->fp_at, fp);
+}
+
 /* ---- the walk ---- */
 
 /* At the restorer's first instruction the stack pointer is at the ucontext: its registers, as sigcontext has them. */
@@ -492,44 +572,106 @@ static bool step_out_of_signal(struct vmarena_prim_frame *frame) {
     return true;
 }
 
-static bool find_cfa(const struct vmarena_prim_frame *frame, const struct rule *rule, uintptr_t *cfa) {
+static bool find_cfa(const struct vmarena_prim_frame *frame, const struct rule *rule, uintptr_t *cfa,
+                     struct trace *trace) {
     uintptr_t offset = (uintptr_t)(intptr_t)rule->cfa_offset;
+    if (rule->cfa == CFA_FP || rule->cfa == CFA_AT_FP) depend_on_fp(trace, frame->fp);
     if (rule->cfa == CFA_SP) *cfa = frame->sp + offset;
     else if (rule->cfa == CFA_FP) *cfa = frame->fp + offset;
     else {
-        struct word word = vmarena_prim_probe((rule->cfa == CFA_AT_SP ? frame->sp : frame->fp) + offset);
+        uintptr_t at = (rule->cfa == CFA_AT_SP ? frame->sp : frame->fp) + offset;
+        struct word word = vmarena_prim_probe(at);
         if (!word.there) return false;
+        depend_on_word(trace, at, word.value);
         *cfa = word.value + rule->cfa_add;
     }
     return *cfa > frame->sp && *cfa % sizeof(void *) == 0;
 }
 
-static bool step(struct vmarena_prim_frame *frame) {
+/* false: the walk ends here; it can be remembered only where the tables say so. */
+static bool step(struct vmarena_prim_frame *frame, struct trace *trace) {
     struct rule rule = find_rule(frame->exact ? frame->pc : frame->pc - 1);
     if (rule.cfa == CFA_END) return false;
+    uintptr_t cfa;
+    bool by_table = rule.cfa != CFA_UNKNOWN && rule.cfa != CFA_SIGNAL;
+    trace->whole &= by_table;
     if (rule.cfa == CFA_UNKNOWN) return step_by_frame_pointer(frame);
     if (rule.cfa == CFA_SIGNAL) return step_out_of_signal(frame);
-    uintptr_t cfa;
-    if (!find_cfa(frame, &rule, &cfa)) return false;
+    if (!find_cfa(frame, &rule, &cfa, trace)) return trace->whole = false;
     struct word pc = vmarena_prim_probe(cfa - sizeof(void *)), fp = {frame->fp, 1};
-    if (rule.fp == FP_AT_CFA) fp = vmarena_prim_probe(cfa + (uintptr_t)(intptr_t)rule.fp_offset * sizeof(void *));
-    else if (rule.fp == FP_AT_FP)
-        fp = vmarena_prim_probe(frame->fp + (uintptr_t)(intptr_t)rule.fp_offset * sizeof(void *));
-    if (!pc.there || !fp.there) return false;
+    if (rule.fp == FP_AT_FP) depend_on_fp(trace, frame->fp);
+    if (rule.fp != FP_SAME) {
+        trace->fp_at = (rule.fp == FP_AT_CFA ? cfa : frame->fp) + (uintptr_t)(intptr_t)rule.fp_offset * sizeof(void *);
+        fp = vmarena_prim_probe(trace->fp_at);
+    }
+    if (!pc.there || !fp.there) return trace->whole = false;
     *frame = (struct vmarena_prim_frame){.pc = pc.value, .sp = cfa, .fp = fp.value, .exact = false};
     return true;
 }
 
-#else
-#define step step_by_frame_pointer
-#endif
-
-size_t vmarena_prim_unwind(const struct vmarena_prim_frame *from, void **pcs, size_t count) {
+static size_t walk_anew(const struct vmarena_prim_frame *from, void **pcs, size_t limit, struct trace *trace) {
     struct vmarena_prim_frame frame = *from;
-    size_t written = 0;
-    while (written < count && frame.pc != 0) {
-        pcs[written++] = (void *)frame.pc;
-        if (!step(&frame)) break;
+    struct walk *walk = trace->walk;
+    size_t count = 0;
+    for (; count < limit && frame.pc != 0; count++) {
+        pcs[count] = (void *)frame.pc;
+        if (count < MEMO_FRAMES) {
+            walk->pc[count] = frame.pc;
+            walk->pc_at[count] = frame.sp - sizeof(void *);
+        }
+        if (count + 1 < limit && !step(&frame, trace)) return count + 1;
     }
-    return written;
+    if (count < limit) trace->whole = false;
+    return count;
 }
+
+/* 0: no such walk is remembered. */
+static size_t recall_walk(struct memo *ways, const struct vmarena_prim_frame *from, void **pcs, size_t limit) {
+    size_t count = 0;
+    for (size_t way = 0; way < WAYS && count == 0; way++) {
+        if (!seize(&ways[way])) continue;
+        const struct walk *walk = &ways[way].walk;
+        if (repeats(walk, from, limit))
+            for (count = 0; count < walk->count; count++) pcs[count] = (void *)walk->pc[count];
+        let_go(&ways[way]);
+    }
+    return count;
+}
+
+static size_t walk_and_remember(struct memo *memo, const struct vmarena_prim_frame *from, void **pcs, size_t limit) {
+    struct walk forgotten, *walk = memo != NULL ? &memo->walk : &forgotten;
+    struct trace trace = {.walk = walk, .whole = true};
+    walk->words = 0;
+    walk->by_fp = false;
+    walk->from = *from;
+    walk->count = walk_anew(from, pcs, limit, &trace);
+    walk->limit = trace.whole ? limit : SIZE_MAX; /* which nobody asks for */
+    return walk->count;
+}
+
+size_t vmarena_prim_unwind(const struct vmarena_prim_frame *from, void **pcs, size_t limit) {
+    static _Atomic unsigned turn;
+    if (limit == 0 || limit > MEMO_FRAMES) return walk_and_remember(NULL, from, pcs, limit);
+    struct memo *ways = memos_for(from);
+    size_t count = recall_walk(ways, from, pcs, limit);
+    if (count != 0) return count;
+    struct memo *memo = &ways[atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % WAYS];
+    if (!seize(memo)) return walk_and_remember(NULL, from, pcs, limit);
+    count = walk_and_remember(memo, from, pcs, limit);
+    let_go(memo);
+    return count;
+}
+
+#else
+
+size_t vmarena_prim_unwind(const struct vmarena_prim_frame *from, void **pcs, size_t limit) {
+    struct vmarena_prim_frame frame = *from;
+    size_t count = 0;
+    while (count < limit && frame.pc != 0) {
+        pcs[count++] = (void *)frame.pc;
+        if (!step_by_frame_pointer(&frame)) break;
+    }
+    return count;
+}
+
+#endif

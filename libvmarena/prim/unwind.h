@@ -32,7 +32,7 @@ void vmarena_prim_frame_of_context(struct vmarena_prim_frame *frame, const void 
  * addresses, but for an exact first one. Ends where the unwind tables end. Any thread; signal-safe.
  *
  * x86-64: by the .eh_frame tables, which programs built without frame pointers have too; the rule for a program counter
- * is worked out once and remembered. Elsewhere: by the frame pointers. The stack is read as by vmarena_prim_peek().
+ * is worked out once and remembered, and so are whole walks. Elsewhere: by the frame pointers. The stack is read as by vmarena_prim_peek().
  */
 size_t vmarena_prim_unwind(const struct vmarena_prim_frame *from, void **pcs, size_t count);
 
