@@ -385,12 +385,15 @@ static int check_move(const struct record *record, uint64_t offset, size_t lengt
     return 0;
 }
 
-/* Made elsewhere first, so that on an error nothing has changed; then it replaces what is there. */
+/*
+ * Made elsewhere first, so that on an error nothing has changed; then it replaces what is there. -ENOSYS: no address space
+ * for it elsewhere, or a system that moves no mappings.
+ */
 static int put_by_moving(struct record *record, const struct window *window) {
     void *stage;
     size_t size = record->region.size;
     int error = vmarena_prim_map(&stage, size, record->unit, VMARENA_NONE, false);
-    if (error != 0) return vmarena_fail_call(error, "mmap", size);
+    if (error != 0) return -ENOSYS;
     struct place from = place_of(record, window, stage), to = place_of(record, window, record->region.base);
     size_t before = (size_t)(from.pages - (char *)stage), after = size - before - from.length;
     error = put(record, window, stage);
@@ -404,6 +407,18 @@ static int put_by_moving(struct record *record, const struct window *window) {
     if (before != 0) (void)vmarena_prim_unmap(stage, before);
     if (after != 0) (void)vmarena_prim_unmap(from.pages + from.length, after);
     return 0;
+}
+
+/* On an error the old window is made again, as far as that goes: what was changed in it is lost. */
+static int put_in_place(struct record *record, const struct window *window) {
+    struct window before = {record->head.offset, record->head.size};
+    int error = vmarena_prim_map_reserved(record->region.base, record->region.size);
+    if (error != 0) return vmarena_fail_call(error, "mmap", record->region.size);
+    error = put(record, window, record->region.base);
+    if (error == 0) return 0;
+    (void)vmarena_prim_map_reserved(record->region.base, record->region.size);
+    (void)put(record, &before, record->region.base);
+    return error;
 }
 
 /* A mapping by itself, so that neither way takes an entry more. */
@@ -429,7 +444,7 @@ int vmarena_view_move(struct vmarena_view *view, uint64_t offset, size_t length)
     bool locks = (record->options.flags & VMARENA_LOCK) != 0; /* for both at once RLIMIT_MEMLOCK may not be enough */
     if (locks) (void)vmarena_prim_unlock(old.pages, old.length);
     error = put_by_moving(record, &window);
-    if (error == -ENOSYS) error = put(record, &window, record->region.base);
+    if (error == -ENOSYS) error = put_in_place(record, &window);
     if (error != 0) {
         if (locks) (void)vmarena_prim_lock(old.pages, old.length);
         return error;

@@ -108,7 +108,8 @@ VMARENA_API void vmarena_view_close(struct vmarena_view *view);
  * Shows another part of the file through the same address space: up to `length` bytes from offset on, less where the
  * file ends, 0: as many as the view has room for. Changes of a COPY_ON_WRITE view are lost. view->data may change, also
  * by a part of a page. -ERANGE: offset at or past the end of the file, or length more than the view's capacity.
- * -EAGAIN: the file shrank meanwhile.
+ * -EAGAIN: the file shrank meanwhile. Where there is no address space for a second window (RLIMIT_AS), changes are lost
+ * with an error, too.
  */
 VMARENA_API int vmarena_view_move(struct vmarena_view *view, uint64_t offset, size_t length);
 
