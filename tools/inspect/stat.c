@@ -72,10 +72,7 @@ static uint64_t now(void) {
 /* ---- the program ---------------------------------------------------------------------------------------------------- */
 
 /* ^C and ^\ are for the program, which has the terminal, too; what is sent to this command alone is passed on. It stays to
- * tell. A signal that comes while the program starts waits. */
-static const int terminal_signals[] = {SIGINT, SIGQUIT}, passed_signals[] = {SIGTERM, SIGHUP};
-static struct sigaction before[2];
-static sigset_t mask_before;
+ * tell. And it waits for the program, whatever its own parent does with children. */
 static volatile pid_t receiver;
 
 static void pass_on(int signal_number) {
@@ -84,30 +81,31 @@ static void pass_on(int signal_number) {
     errno = error;
 }
 
+static const struct {
+    int number;
+    void (*handler)(int);
+} taken[] = {{SIGINT, SIG_IGN}, {SIGQUIT, SIG_IGN}, {SIGTERM, pass_on}, {SIGHUP, pass_on}, {SIGCHLD, SIG_DFL}};
+#define TAKEN (sizeof taken / sizeof taken[0])
+static struct sigaction before[TAKEN];
+static sigset_t mask_before;
+
+/* What is to be passed on waits until there is somebody to pass it on to. */
 static void take_signals(void) {
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, pass = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
     sigset_t wait;
     sigemptyset(&wait);
-    for (size_t i = 0; i < 2; i++) {
-        sigaddset(&wait, passed_signals[i]);
-        sigaction(terminal_signals[i], &ignore, &before[i]);
-    }
+    for (size_t i = 0; i < TAKEN; i++)
+        if (taken[i].handler == pass_on) sigaddset(&wait, taken[i].number);
     sigprocmask(SIG_BLOCK, &wait, &mask_before);
-    for (size_t i = 0; i < 2; i++) {
-        struct sigaction now;
-        sigaction(passed_signals[i], NULL, &now);
-        if (now.sa_handler != SIG_IGN) sigaction(passed_signals[i], &pass, NULL); /* as under nohup(1) */
+    for (size_t i = 0; i < TAKEN; i++) {
+        struct sigaction own = {.sa_handler = taken[i].handler, .sa_flags = SA_RESTART};
+        sigaction(taken[i].number, NULL, &before[i]);
+        bool stays = taken[i].handler == pass_on && before[i].sa_handler == SIG_IGN; /* as under nohup(1) */
+        if (!stays) sigaction(taken[i].number, &own, NULL);
     }
 }
 
-/* In the child: handlers go with execve(2), what is ignored and the mask do not. */
 static void give_signals_back(void) {
-    for (size_t i = 0; i < 2; i++) {
-        struct sigaction now, usual = {.sa_handler = SIG_DFL};
-        sigaction(terminal_signals[i], &before[i], NULL);
-        sigaction(passed_signals[i], NULL, &now);
-        if (now.sa_handler == pass_on) sigaction(passed_signals[i], &usual, NULL);
-    }
+    for (size_t i = 0; i < TAKEN; i++) sigaction(taken[i].number, &before[i], NULL);
     sigprocmask(SIG_SETMASK, &mask_before, NULL);
 }
 
