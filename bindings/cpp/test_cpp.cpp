@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -98,6 +99,35 @@ TEST(ProtectScope, WriteFaultsAndValueStays) {
     EXPECT_EQ(*value, 2);
 }
 
+TEST(CatchFault, ExceptionsPassAndLeaveNoScope) {
+    vmar::arena arena(fenced(VMARENA_FENCE_END));
+    for (int i = 0; i < 3; i++) {
+        EXPECT_THROW((void)vmar::catch_fault([] { throw std::string("out"); }), std::string);
+        EXPECT_THROW((void)arena.catch_fault([] { throw 1; }), int);
+        EXPECT_EQ(vmarena_scope_top(), nullptr);
+    }
+    char *object = static_cast<char *>(arena.alloc(8, 1));
+    EXPECT_TRUE(arena.catch_fault([&] { static_cast<volatile char *>(object)[8] = 1; }));
+}
+
+TEST(Results, NeverThrow) {
+    vmar::arena arena;
+    auto point = arena.mark();
+    (void)arena.alloc(8);
+    auto later = arena.mark();
+    EXPECT_TRUE(arena.try_rewind(point));
+    EXPECT_EQ(arena.try_rewind(later).code(), -ESTALE);
+    EXPECT_EQ(arena.try_protect(1u << 20).code(), -EINVAL);
+    EXPECT_TRUE(arena.try_protect(vmar::prot::read));
+    EXPECT_EQ(arena.try_prefault(4096).code(), -EACCES);
+    EXPECT_TRUE(arena.try_check().has_value());
+    EXPECT_THROW(arena.rewind(later), vmar::error);
+    EXPECT_THROW(arena.try_rewind(later).value(), vmar::error);
+    vmar::arena gone = std::move(arena);
+    EXPECT_EQ(arena.try_reset().code(), -EBADF);
+    EXPECT_EQ(vmar::heap().try_free(&point).code(), -EINVAL);
+}
+
 TEST(Fenced, OverrunIsCaughtAtTheByte) {
     vmar::arena arena(fenced(VMARENA_FENCE_END));
     char *text = static_cast<char *>(arena.alloc(24, 1));
@@ -131,6 +161,9 @@ TEST(Operations, CountExactly) {
     EXPECT_EQ(vmar::try_copy(target, source.data() + 4, 20, &why), 6u);
     EXPECT_STREQ(target, "456789");
     EXPECT_EQ(why.access, VMARENA_ACCESS_READ);
+    EXPECT_EQ(vmar::try_compare(target, source.data() + 4, 6, &why), 6u);
+    EXPECT_EQ(vmar::try_compare(target + 1, source.data() + 4, 6, &why), 0u);
+    EXPECT_FALSE(why);
     EXPECT_EQ(vmar::try_fill(source.data(), std::byte{7}, 11, &why), 10u);
     EXPECT_EQ(why.access, VMARENA_ACCESS_WRITE);
     int value = 5;
@@ -176,6 +209,10 @@ TEST(Heap, GuardsAndFrees) {
     EXPECT_EQ(why.kind, VMARENA_FAULT_OVERRUN);
     EXPECT_EQ(why.distance, 1);
     EXPECT_EQ(why.object, object);
+    object = static_cast<char *>(heap.resize(object, 25));
+    EXPECT_FALSE(vmar::try_read(object + 25, &why));
+    EXPECT_EQ(why.object_size, 25u);
+    EXPECT_EQ(heap.stats().live, 1u);
     heap.free(object);
     EXPECT_FALSE(vmar::try_read(object, &why));
     EXPECT_EQ(why.kind, VMARENA_FAULT_USE_AFTER_FREE);
@@ -233,6 +270,83 @@ TEST(View, FileAsMemory) {
     ::unlink(path);
     EXPECT_EQ(vmar::view::open(path).code(), -ENOENT);
     EXPECT_THROW(vmar::view("/"), vmar::error);
+}
+
+TEST(View, WindowsMove) {
+    std::size_t page = vmarena_page_size();
+    int fd = memfd_create("window", 0);
+    ASSERT_EQ(ftruncate(fd, static_cast<off_t>(4 * page)), 0);
+    char mark = 3;
+    ASSERT_EQ(pwrite(fd, &mark, 1, static_cast<off_t>(3 * page)), 1);
+    vmar::view::options window = {};
+    window.length = page;
+    auto view = vmar::view::open(fd, window);
+    ASSERT_TRUE(view);
+    ::close(fd);
+    EXPECT_EQ(view->size(), page);
+    view->move(3 * page);
+    EXPECT_EQ(view->offset(), 3 * page);
+    EXPECT_EQ(view->data()[0], std::byte{3});
+    EXPECT_EQ(view->try_move(5 * page).code(), -ERANGE);
+    view->populate();
+    EXPECT_EQ(view->info().resident, page);
+    view->advise(VMARENA_VIEW_DONT_NEED);
+    EXPECT_EQ(view->info().resident, 0u);
+    EXPECT_EQ(view->try_populate(0, page + 1).code(), -ERANGE);
+    EXPECT_EQ(vmar::view::open(-1).code(), -EBADF);
+}
+
+TEST(Snapshot, RestoresAndClones) {
+    vmar::options wanted = {};
+    wanted.flags = VMARENA_MEMFD;
+    vmar::arena arena(wanted);
+    int *numbers = arena.create_array<int>(10000);
+    vmar::snapshot point(arena);
+    EXPECT_EQ(point.info().tracking, VMARENA_TRACK_FILE);
+    for (int round = 1; round < 4; round++) {
+        numbers[5000] = round;
+        EXPECT_EQ(point.dirty_pages(arena).size(), 1u);
+        (void)arena.alloc(100);
+        point.restore(arena);
+        EXPECT_EQ(numbers[5000], 0);
+        EXPECT_EQ(point.info().restores, static_cast<std::uint64_t>(round));
+    }
+    numbers[0] = 7;
+    vmar::arena clone = point.clone();
+    EXPECT_EQ(clone.stats().used, arena.stats().used);
+    EXPECT_FALSE(clone.owns(numbers));
+    vmar::arena other;
+    EXPECT_EQ(point.try_restore(other).code(), -EINVAL);
+    vmar::arena walled(fenced(VMARENA_FENCE_END));
+    EXPECT_EQ(vmar::snapshot::make(walled).code(), -EOPNOTSUPP);
+    EXPECT_THROW(vmar::snapshot{walled}, vmar::error);
+}
+
+TEST(Inspect, ThisProcess) {
+    vmar::options wanted = {};
+    wanted.name = "inspected";
+    wanted.huge = VMARENA_HUGE_NEVER;
+    vmar::arena arena(wanted);
+    char *object = static_cast<char *>(arena.alloc(10 * vmarena_page_size(), vmarena_page_size()));
+    auto before = vmar::fault_counts::of_thread();
+    std::memset(object, 1, 2 * vmarena_page_size());
+    EXPECT_GE(vmar::fault_counts::of_thread().minor, before.minor + 2);
+    EXPECT_GE(vmar::fault_counts::of_process(getpid()).minor, before.minor + 2);
+    auto found = vmar::mapping_at(reinterpret_cast<std::uintptr_t>(object));
+    EXPECT_EQ(found.owner, VMARENA_OWNER_ARENA);
+    EXPECT_EQ(found.owned_by, "inspected");
+    bool listed = false;
+    for (const auto &mapping : vmar::maps()) listed |= mapping.start == found.start && mapping.owned_by == "inspected";
+    EXPECT_TRUE(listed);
+    auto runs = vmar::residency(object, 10 * vmarena_page_size(), VMARENA_PAGE_RESIDENT);
+    ASSERT_EQ(runs.size(), 1u);
+    EXPECT_EQ(runs[0].end - runs[0].start, 2 * vmarena_page_size());
+    EXPECT_GT(vmar::totals().rss, 0u);
+    EXPECT_EQ(vmar::caps().page_size, vmarena_page_size());
+    EXPECT_THROW((void)vmar::maps(-1), vmar::error);
+    auto counters = vmar::counters::open();
+    if (counters) EXPECT_EQ(counters->read().error[VMARENA_COUNT_PAGE_FAULTS], 0);
+    else EXPECT_EQ(counters.code(), -EACCES);
 }
 
 } // namespace

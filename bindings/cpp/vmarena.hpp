@@ -4,18 +4,24 @@
 //
 // The namespace is vmar, as the C library's own handle is called struct vmarena.
 //
-// Every operation that can fail comes twice: make(...) and try_...() return a vmar::result and never throw;
-// constructors and the plain names throw vmar::error. Thread rules are those of vmarena/arena.h: one owner an arena.
+// Every operation that can fail comes twice: make(...), open(...) and try_...() return a vmar::result and never throw;
+// constructors and the plain names throw vmar::error. Compiled with -fno-exceptions these end the program by std::abort().
+// Thread rules are those of the C headers: one owner an arena, a view, a snapshot; any thread a heap.
 #ifndef VMARENA_HPP
 #define VMARENA_HPP
 
 #include <vmarena.h>
 #include <vmarena/heap.h>
+#include <vmarena/inspect.h>
+#include <vmarena/snapshot.h>
 #include <vmarena/view.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <memory_resource>
 #include <new>
@@ -24,6 +30,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace vmar {
 
@@ -39,6 +46,27 @@ class error : public std::system_error {
     std::string sentence_;
 };
 
+namespace detail {
+
+#ifdef __cpp_exceptions
+[[noreturn]] inline void fail(int code) { throw error(code); }
+[[noreturn]] inline void out_of_memory() { throw std::bad_alloc(); }
+#else
+[[noreturn]] inline void fail(int) { std::abort(); }
+[[noreturn]] inline void out_of_memory() { std::abort(); }
+#endif
+
+inline void check(int code) {
+    if (code < 0) fail(code);
+}
+
+inline void *check_memory(void *memory) {
+    if (memory == nullptr) out_of_memory();
+    return memory;
+}
+
+} // namespace detail
+
 // A value, or the negative errno that kept it from being: what std::expected<T, int> will be.
 template <class T> class [[nodiscard]] result {
   public:
@@ -51,23 +79,38 @@ template <class T> class [[nodiscard]] result {
     T &operator*() &noexcept { return *value_; }
     T &&operator*() &&noexcept { return *std::move(value_); }
     T *operator->() noexcept { return &*value_; }
-    T &value() & { return check(), *value_; }
-    T &&value() && { return check(), *std::move(value_); }
+    T &value() & {
+        detail::check(code_);
+        return *value_;
+    }
+    T &&value() && {
+        detail::check(code_);
+        return *std::move(value_);
+    }
 
   private:
     result(int negative_errno, int) noexcept : code_(negative_errno) {}
-    void check() const {
-        if (!value_) throw error(code_);
-    }
     std::optional<T> value_;
     int code_;
 };
 
-namespace detail {
-inline void check(int code) {
-    if (code < 0) throw error(code);
-}
-} // namespace detail
+// Done, or the negative errno that kept it from being.
+template <> class [[nodiscard]] result<void> {
+  public:
+    result() noexcept = default;
+    static result of(int code) noexcept {
+        result made;
+        made.code_ = code < 0 ? code : 0;
+        return made;
+    }
+    explicit operator bool() const noexcept { return code_ == 0; }
+    bool has_value() const noexcept { return code_ == 0; }
+    int code() const noexcept { return code_; }
+    void value() const { detail::check(code_); }
+
+  private:
+    int code_ = 0;
+};
 
 // ---- faults -------------------------------------------------------------------------------------------------------
 
@@ -84,25 +127,54 @@ struct fault : ::vmarena_fault {
 
 enum class claim { registered, any };
 
-// Runs body() and returns the fault it was left by, or nothing. A fault leaves body as longjmp would: no destructor runs
-// in the frames it skips, which is why body itself must be trivially destructible and must hold no object that is not
-// (a std::string, a lock) while it touches guarded memory. That part the compiler cannot check.
-template <class Body> std::optional<fault> catch_fault(Body body, claim what = claim::registered) {
+namespace detail {
+
+// A body on its way through C, which no exception can cross: it is carried over, and thrown again on the other side.
+template <class Body> struct call {
     static_assert(std::is_trivially_destructible_v<Body>,
                   "a fault skips destructors: capture references and values only");
+    Body body;
+#ifdef __cpp_exceptions
+    std::exception_ptr thrown = nullptr;
+    static void run(void *self) {
+        try {
+            static_cast<call *>(self)->body();
+        } catch (...) { static_cast<call *>(self)->thrown = std::current_exception(); }
+    }
+    void rethrow() const {
+        if (thrown != nullptr) std::rethrow_exception(thrown);
+    }
+#else
+    static void run(void *self) { static_cast<call *>(self)->body(); }
+    void rethrow() const {}
+#endif
+};
+
+} // namespace detail
+
+// Runs body() and returns the fault it was left by, or nothing. A fault leaves body as longjmp would: no destructor runs
+// in the frames it skips, which is why body itself must be trivially destructible and must hold no object that is not
+// (a std::string, a lock) while it touches guarded memory. That part the compiler cannot check. Exceptions pass.
+template <class Body> std::optional<fault> catch_fault(Body body, claim what = claim::registered) {
     fault caught;
-    auto *run = what == claim::any ? &::vmarena_try_any : &::vmarena_try;
-    int code = run([](void *closure) { (*static_cast<Body *>(closure))(); }, &body, &caught);
+    detail::call<Body> call{body};
+    int code = (what == claim::any ? ::vmarena_try_any : ::vmarena_try)(call.run, &call, &caught);
     detail::check(code);
+    call.rethrow();
     return code == 1 ? std::optional<fault>(caught) : std::nullopt;
 }
 
-// Fault-tolerant operations at any address; *why (if given) tells of a fault. See vmarena/fault.h.
+// Fault-tolerant operations at any address: how many bytes were done; *why (if given) tells of a fault, or has a negative
+// errno as its code where no scope could be opened. See vmarena/fault.h.
 inline std::size_t try_copy(void *to, const void *from, std::size_t length, fault *why = nullptr) noexcept {
     return ::vmarena_copy(to, from, length, why);
 }
 inline std::size_t try_fill(void *to, std::byte byte, std::size_t length, fault *why = nullptr) noexcept {
     return ::vmarena_fill(to, std::to_integer<int>(byte), length, why);
+}
+// How many bytes are the same. Fewer than length, and no fault: the byte at that index differs.
+inline std::size_t try_compare(const void *left, const void *right, std::size_t length, fault *why = nullptr) noexcept {
+    return ::vmarena_compare(left, right, length, why);
 }
 // The value at an address, or the fault. T is 1, 2, 4 or 8 bytes, trivially copyable.
 template <class T> std::optional<T> try_read(const T *address, fault *why = nullptr) {
@@ -156,9 +228,11 @@ class arena {
     }
     // The same, throwing std::bad_alloc.
     void *alloc(std::size_t size, std::size_t align = alignof(std::max_align_t)) {
-        void *object = try_alloc(size, align);
-        if (object == nullptr) throw std::bad_alloc();
-        return object;
+        return detail::check_memory(try_alloc(size, align));
+    }
+    // All bytes zero; nullptr as try_alloc.
+    void *try_alloc_zeroed(std::size_t size, std::size_t align = alignof(std::max_align_t)) noexcept {
+        return ::vmarena_alloc_zeroed(handle_, size, align);
     }
     template <class T, class... Arguments> T *create(Arguments &&...arguments) {
         static_assert(std::is_trivially_destructible_v<T>, "an arena runs no destructors");
@@ -167,10 +241,7 @@ class arena {
     // count value-initialised objects.
     template <class T> T *create_array(std::size_t count) {
         static_assert(std::is_trivially_destructible_v<T>, "an arena runs no destructors");
-        if (handle_ == nullptr) throw std::bad_alloc();
-        void *memory = ::vmarena_alloc_array(handle_, count, sizeof(T), alignof(T));
-        if (memory == nullptr) throw std::bad_alloc();
-        T *first = static_cast<T *>(memory);
+        T *first = static_cast<T *>(detail::check_memory(::vmarena_alloc_array(handle_, count, sizeof(T), alignof(T))));
         std::uninitialized_value_construct_n(first, count);
         return first;
     }
@@ -178,15 +249,38 @@ class arena {
     struct ::vmarena_mark mark() const noexcept {
         return ::vmarena_mark(handle_);
     }
-    void rewind(const struct ::vmarena_mark &point) { detail::check(::vmarena_rewind(handle_, point)); }
-    void reset(std::size_t keep_bytes = static_cast<std::size_t>(-1)) {
-        detail::check(::vmarena_reset(handle_, keep_bytes));
+    // The errors are those of vmarena/arena.h.
+    result<void> try_rewind(const struct ::vmarena_mark &point) noexcept {
+        return result<void>::of(::vmarena_rewind(handle_, point));
     }
-    void check() const { detail::check(::vmarena_check(handle_)); }
-    void protect(unsigned prot) { detail::check(::vmarena_protect(handle_, prot)); }
-    void protect(void *start, std::size_t length, unsigned prot) {
-        detail::check(::vmarena_protect_range(handle_, start, length, prot));
+    void rewind(const struct ::vmarena_mark &point) { try_rewind(point).value(); }
+    result<void> try_reset(std::size_t keep_bytes = SIZE_MAX) noexcept {
+        return result<void>::of(::vmarena_reset(handle_, keep_bytes));
     }
+    void reset(std::size_t keep_bytes = SIZE_MAX) { try_reset(keep_bytes).value(); }
+    result<void> try_check() const noexcept { return result<void>::of(::vmarena_check(handle_)); }
+    void check() const { try_check().value(); }
+    result<void> try_protect(unsigned prot) noexcept { return result<void>::of(::vmarena_protect(handle_, prot)); }
+    void protect(unsigned prot) { try_protect(prot).value(); }
+    result<void> try_protect(void *start, std::size_t length, unsigned prot) noexcept {
+        return result<void>::of(::vmarena_protect_range(handle_, start, length, prot));
+    }
+    void protect(void *start, std::size_t length, unsigned prot) { try_protect(start, length, prot).value(); }
+    result<void> try_discard(void *start, std::size_t length) noexcept {
+        return result<void>::of(::vmarena_discard(handle_, start, length));
+    }
+    void discard(void *start, std::size_t length) { try_discard(start, length).value(); }
+    result<void> try_prefault(std::size_t bytes) noexcept {
+        return result<void>::of(::vmarena_prefault(handle_, bytes));
+    }
+    void prefault(std::size_t bytes) { try_prefault(bytes).value(); }
+    result<void> try_seal() noexcept { return result<void>::of(::vmarena_seal(handle_)); }
+    void seal() { try_seal().value(); }
+    // function runs in the signal handler for each fault in the arena; true has the access tried again. See vmarena/fault.h.
+    result<void> try_on_fault(::vmarena_fault_fn *function, void *argument) noexcept {
+        return result<void>::of(::vmarena_on_fault(handle_, function, argument));
+    }
+    void on_fault(::vmarena_fault_fn *function, void *argument) { try_on_fault(function, argument).value(); }
     vmar::stats stats() const noexcept {
         vmar::stats figures;
         ::vmarena_stats(handle_, &figures);
@@ -194,16 +288,16 @@ class arena {
     }
     // As vmar::catch_fault, for faults in this arena alone.
     template <class Body> std::optional<fault> catch_fault(Body body) const {
-        static_assert(std::is_trivially_destructible_v<Body>,
-                      "a fault skips destructors: capture references and values only");
         fault caught;
-        int code = ::vmarena_try_in(
-            handle_, [](void *closure) { (*static_cast<Body *>(closure))(); }, &body, &caught);
+        detail::call<Body> call{body};
+        int code = ::vmarena_try_in(handle_, call.run, &call, &caught);
         detail::check(code);
+        call.rethrow();
         return code == 1 ? std::optional<fault>(caught) : std::nullopt;
     }
 
   private:
+    friend class snapshot;
     explicit arena(::vmarena *handle) noexcept : handle_(handle) {}
     ::vmarena *handle_ = nullptr;
 };
@@ -249,9 +343,7 @@ class arena_resource final : public std::pmr::memory_resource {
     // Apart, so that the fast path has no registers to save.
     [[gnu::noinline, gnu::cold]] void *allocate_slow(std::size_t size, std::size_t align) {
         // pmr may ask for 0 bytes and wants a pointer that is distinct: one byte serves.
-        void *object = ::vmarena_alloc_slow(arena_, size != 0 ? size : 1, align);
-        if (object == nullptr) throw std::bad_alloc();
-        return object;
+        return detail::check_memory(::vmarena_alloc_slow(arena_, size != 0 ? size : 1, align));
     }
     void do_deallocate(void *, std::size_t, std::size_t) override {}
     bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override {
@@ -285,14 +377,20 @@ class heap {
     void *try_alloc(std::size_t size, std::size_t align = 0) noexcept {
         return ::vmarena_heap_alloc(handle_, size, align);
     }
-    void *alloc(std::size_t size, std::size_t align = 0) {
-        void *object = try_alloc(size, align);
-        if (object == nullptr) throw std::bad_alloc();
-        return object;
+    void *alloc(std::size_t size, std::size_t align = 0) { return detail::check_memory(try_alloc(size, align)); }
+    // nullptr: failed, and the object is as it was. What it had moved from faults.
+    void *try_resize(void *object, std::size_t size) noexcept { return ::vmarena_heap_realloc(handle_, object, size); }
+    void *resize(void *object, std::size_t size) { return detail::check_memory(try_resize(object, size)); }
+    // Fails for what was freed before, is no object, or has overwritten surroundings; the code tells which.
+    result<void> try_free(void *object) noexcept { return result<void>::of(::vmarena_heap_free(handle_, object)); }
+    void free(void *object) { try_free(object).value(); }
+    result<void> try_check() const noexcept { return result<void>::of(::vmarena_heap_check(handle_)); }
+    void check() const { try_check().value(); }
+    struct ::vmarena_heap_stats stats() const noexcept {
+        struct ::vmarena_heap_stats figures;
+        ::vmarena_heap_stats(handle_, &figures);
+        return figures;
     }
-    // Throws for what was freed before, is no object, or has overwritten surroundings; the code tells which.
-    void free(void *object) { detail::check(::vmarena_heap_free(handle_, object)); }
-    void check() const { detail::check(::vmarena_heap_check(handle_)); }
     bool owns(const void *address) const noexcept { return ::vmarena_heap_owns(handle_, address); }
 
   private:
@@ -308,9 +406,7 @@ class heap_resource final : public std::pmr::memory_resource {
 
   private:
     void *do_allocate(std::size_t size, std::size_t align) override {
-        void *object = ::vmarena_heap_alloc(heap_, size, align);
-        if (object == nullptr) throw std::bad_alloc();
-        return object;
+        return detail::check_memory(::vmarena_heap_alloc(heap_, size, align));
     }
     void do_deallocate(void *object, std::size_t size, std::size_t align) override {
         (void)::vmarena_heap_free_sized(heap_, object, size, align);
@@ -337,6 +433,13 @@ class view {
         if (code < 0) return result<view>::failure(code);
         return view(handle);
     }
+    // Of an open descriptor, which stays the caller's.
+    static result<view> open(int fd, const options &wanted = {}) noexcept {
+        ::vmarena_view *handle = nullptr;
+        int code = ::vmarena_view_open_fd(&handle, fd, &wanted);
+        if (code < 0) return result<view>::failure(code);
+        return view(handle);
+    }
     view(view &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
     view &operator=(view &&other) noexcept {
         std::swap(handle_, other.handle_);
@@ -346,12 +449,201 @@ class view {
 
     std::byte *data() const noexcept { return handle_ != nullptr ? static_cast<std::byte *>(handle_->data) : nullptr; }
     std::size_t size() const noexcept { return handle_ != nullptr ? handle_->size : 0; }
+    std::uint64_t offset() const noexcept { return handle_ != nullptr ? handle_->offset : 0; }
+
+    // Ranges are bytes of the window; length 0: all that follows. The errors are those of vmarena/view.h.
+    // Shows another part of the file: data() may change.
+    result<void> try_move(std::uint64_t to, std::size_t length = 0) noexcept {
+        return result<void>::of(::vmarena_view_move(handle_, to, length));
+    }
+    void move(std::uint64_t to, std::size_t length = 0) { try_move(to, length).value(); }
     // Waits until what was changed in a shared view is on the device.
-    void sync() { detail::check(::vmarena_view_sync(handle_, 0, 0)); }
+    result<void> try_sync(std::size_t from = 0, std::size_t length = 0) noexcept {
+        return result<void>::of(::vmarena_view_sync(handle_, from, length));
+    }
+    void sync(std::size_t from = 0, std::size_t length = 0) { try_sync(from, length).value(); }
+    result<void> try_advise(enum ::vmarena_view_advice advice, std::size_t from = 0, std::size_t length = 0) noexcept {
+        return result<void>::of(::vmarena_view_advise(handle_, from, length, advice));
+    }
+    void advise(enum ::vmarena_view_advice advice, std::size_t from = 0, std::size_t length = 0) {
+        try_advise(advice, from, length).value();
+    }
+    result<void> try_populate(std::size_t from = 0, std::size_t length = 0) noexcept {
+        return result<void>::of(::vmarena_view_populate(handle_, from, length));
+    }
+    void populate(std::size_t from = 0, std::size_t length = 0) { try_populate(from, length).value(); }
+    result<void> try_lock(std::size_t from = 0, std::size_t length = 0) noexcept {
+        return result<void>::of(::vmarena_view_lock(handle_, from, length));
+    }
+    void lock(std::size_t from = 0, std::size_t length = 0) { try_lock(from, length).value(); }
+    result<void> try_unlock(std::size_t from = 0, std::size_t length = 0) noexcept {
+        return result<void>::of(::vmarena_view_unlock(handle_, from, length));
+    }
+    void unlock(std::size_t from = 0, std::size_t length = 0) { try_unlock(from, length).value(); }
+    result<void> try_on_fault(::vmarena_fault_fn *function, void *argument) noexcept {
+        return result<void>::of(::vmarena_view_on_fault(handle_, function, argument));
+    }
+    void on_fault(::vmarena_fault_fn *function, void *argument) { try_on_fault(function, argument).value(); }
+    struct ::vmarena_view_info info() const {
+        struct ::vmarena_view_info found;
+        detail::check(::vmarena_view_info(handle_, &found));
+        return found;
+    }
 
   private:
     explicit view(::vmarena_view *handle) noexcept : handle_(handle) {}
     ::vmarena_view *handle_ = nullptr;
+};
+
+// ---- snapshots --------------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+template <class Raw, class Item> int collect(const Raw *raw, void *list) {
+#ifdef __cpp_exceptions
+    try {
+        static_cast<std::vector<Item> *>(list)->emplace_back(*raw);
+    } catch (...) { return -ENOMEM; }
+#else
+    static_cast<std::vector<Item> *>(list)->emplace_back(*raw);
+#endif
+    return 0;
+}
+
+} // namespace detail
+
+// Pages side by side that are alike: start, end, and VMARENA_PAGE_... bits as the state.
+using pages = struct ::vmarena_pages;
+
+// A point in an arena's life whose contents can be brought back. May go before or after the arena.
+class snapshot {
+  public:
+    explicit snapshot(arena &owner, enum ::vmarena_tracking tracking = VMARENA_TRACK_AUTO) {
+        detail::check(::vmarena_snapshot(&handle_, owner.get(), tracking));
+    }
+    static result<snapshot> make(arena &owner, enum ::vmarena_tracking tracking = VMARENA_TRACK_AUTO) noexcept {
+        struct ::vmarena_snapshot *handle = nullptr;
+        int code = ::vmarena_snapshot(&handle, owner.get(), tracking);
+        if (code < 0) return result<snapshot>::failure(code);
+        return snapshot(handle);
+    }
+    snapshot(snapshot &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    snapshot &operator=(snapshot &&other) noexcept {
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~snapshot() { ::vmarena_snapshot_free(handle_); }
+
+    // What was allocated since is taken back; what was there is as it was.
+    result<void> try_restore(arena &owner) noexcept {
+        return result<void>::of(::vmarena_restore(owner.get(), handle_));
+    }
+    void restore(arena &owner) { try_restore(owner).value(); }
+    // A new arena with the contents, at another address.
+    result<arena> try_clone() noexcept {
+        ::vmarena *made = nullptr;
+        int code = ::vmarena_clone(&made, handle_);
+        if (code < 0) return result<arena>::failure(code);
+        return arena(made);
+    }
+    arena clone() { return try_clone().value(); }
+    // Pages written since it was taken or restored last.
+    std::vector<pages> dirty_pages(arena &owner) {
+        std::vector<pages> found;
+        detail::check(::vmarena_dirty_pages(owner.get(), handle_, detail::collect<pages, pages>, &found));
+        return found;
+    }
+    struct ::vmarena_snapshot_info info() const {
+        struct ::vmarena_snapshot_info found;
+        detail::check(::vmarena_snapshot_info(handle_, &found));
+        return found;
+    }
+
+  private:
+    explicit snapshot(struct ::vmarena_snapshot *handle) noexcept : handle_(handle) {}
+    struct ::vmarena_snapshot *handle_ = nullptr;
+};
+
+// ---- the system's view of memory: pid 0 is this process ------------------------------------------------------------------
+
+// An entry of the memory map, with names of its own.
+struct mapping : ::vmarena_mapping {
+    explicit mapping(const ::vmarena_mapping &raw)
+        : ::vmarena_mapping(raw), path(raw.name != nullptr ? raw.name : ""),
+          owned_by(raw.owner_name != nullptr ? raw.owner_name : "") {
+        name = owner_name = nullptr;
+    }
+    std::string path;     // as the system writes it, "[heap]" and the like, or ""
+    std::string owned_by; // name of the arena, heap or view
+};
+
+inline std::vector<mapping> maps(pid_t pid = 0) {
+    std::vector<mapping> found;
+    detail::check(::vmarena_maps(pid, detail::collect<::vmarena_mapping, mapping>, &found));
+    return found;
+}
+inline mapping mapping_at(std::uint64_t address, pid_t pid = 0) {
+    struct ::vmarena_mapping found;
+    char name[4096];
+    detail::check(::vmarena_mapping_at(pid, address, &found, name, sizeof name));
+    return mapping(found);
+}
+// Runs of like pages, without those that are not there; wanted 0: all states. *known: those that this system tells.
+inline std::vector<pages> residency(const void *start, std::size_t length, unsigned wanted = 0,
+                                    unsigned *known = nullptr) {
+    std::vector<pages> found;
+    detail::check(::vmarena_residency(0, reinterpret_cast<std::uintptr_t>(start), length, wanted, known,
+                                      detail::collect<pages, pages>, &found));
+    return found;
+}
+inline struct ::vmarena_totals totals(pid_t pid = 0) {
+    struct ::vmarena_totals found;
+    detail::check(::vmarena_totals(pid, &found));
+    return found;
+}
+struct fault_counts {
+    std::uint64_t minor, major;
+    static fault_counts of_process(pid_t pid = 0) {
+        fault_counts found;
+        detail::check(pid == 0 ? ::vmarena_fault_counts(&found.minor, &found.major)
+                               : ::vmarena_process_fault_counts(pid, &found.minor, &found.major));
+        return found;
+    }
+    static fault_counts of_thread() {
+        fault_counts found;
+        detail::check(::vmarena_thread_fault_counts(&found.minor, &found.major));
+        return found;
+    }
+};
+inline struct ::vmarena_caps caps() {
+    struct ::vmarena_caps found;
+    detail::check(::vmarena_caps(&found));
+    return found;
+}
+// The kernel's and the CPU's counters; flags as in vmarena/inspect.h.
+class counters {
+  public:
+    static result<counters> open(pid_t pid = 0, unsigned flags = 0) noexcept {
+        ::vmarena_counters *handle = nullptr;
+        int code = ::vmarena_counters_open(&handle, pid, flags);
+        if (code < 0) return result<counters>::failure(code);
+        return counters(handle);
+    }
+    counters(counters &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    counters &operator=(counters &&other) noexcept {
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~counters() { ::vmarena_counters_close(handle_); }
+    struct ::vmarena_counts read() const {
+        struct ::vmarena_counts found;
+        detail::check(::vmarena_counters_read(handle_, &found));
+        return found;
+    }
+
+  private:
+    explicit counters(::vmarena_counters *handle) noexcept : handle_(handle) {}
+    ::vmarena_counters *handle_ = nullptr;
 };
 
 // ---- fenced buffers ------------------------------------------------------------------------------------------------
@@ -379,7 +671,7 @@ class fenced_buffer {
     static arena fenced(std::size_t size, side where) {
         options wanted = {};
         std::size_t page = ::vmarena_page_size();
-        if (size > static_cast<std::size_t>(-1) / 2) throw std::bad_alloc();
+        if (size > SIZE_MAX / 2) detail::out_of_memory();
         wanted.reserve = size + 4 * page;
         wanted.fence = static_cast<enum ::vmarena_fence>(where);
         return arena(wanted);
