@@ -240,12 +240,16 @@ static int restore_tracked(struct vmarena_arena *arena, struct vmarena_snapshot 
     return error;
 }
 
+/* The next page from `at` on that differs from its copy; size: there is none. */
+static size_t next_difference(const struct vmarena_arena *arena, const char *saved, size_t at, size_t size) {
+    size_t same = at < size ? vmarena_compare(arena->region.base + at, saved + at, size - at, NULL) : 0;
+    return at + same >= size ? size : (at + same) & ~(vmarena_prim_page_size() - 1);
+}
+
 static int restore_compared(struct vmarena_arena *arena, struct vmarena_snapshot *snapshot) {
-    size_t page = vmarena_prim_page_size();
-    for (size_t at = 0; at < snapshot->size; at += page) {
-        char *here = arena->region.base + at, *saved = snapshot->saved + at;
-        if (vmarena_compare(here, saved, page, NULL) == page) continue;
-        int error = copy(here, saved, page);
+    size_t page = vmarena_prim_page_size(), size = snapshot->size;
+    for (size_t at = 0; (at = next_difference(arena, snapshot->saved, at, size)) < size; at += page) {
+        int error = copy(arena->region.base + at, snapshot->saved + at, page);
         if (error != 0) return error;
         snapshot->restored += page;
     }
@@ -338,9 +342,8 @@ static int list_tracked(struct vmarena_arena *arena, struct vmarena_snapshot *sn
 static int list_compared(const struct vmarena_arena *arena, const char *saved, size_t size, struct runs *runs) {
     size_t page = vmarena_prim_page_size();
     int result = 0;
-    for (size_t at = 0; at < size && result == 0; at += page)
-        if (vmarena_compare(arena->region.base + at, saved + at, page, NULL) != page)
-            result = add(runs, arena->region.base + at, page);
+    for (size_t at = 0; result == 0 && (at = next_difference(arena, saved, at, size)) < size; at += page)
+        result = add(runs, arena->region.base + at, page);
     return result;
 }
 
