@@ -409,15 +409,17 @@ bool vmarena_handle_signal(int signo, siginfo_t *info, void *context) {
 
 /*
  * Hands the signal to the handler before ours. After a reassertion that one may call ours again for the same signal:
- * then the one before it is next, so that there is no cycle. Ours is called again if the context is the same and the
- * stack is deeper than it was; a handler that jumped away instead left both as they are, for the next fault to find.
+ * then the one before it is next, so that there is no cycle. Ours is called again if the stack is deeper than it was, and
+ * the context the same or the signal sent: Python's faulthandler puts the handler back that it found, which is ours, and
+ * raises the signal. A handler that jumped away instead left both as they are, for the next fault to find.
  */
 __attribute__((noinline)) static void chain(int signo, siginfo_t *info, void *context) {
     static struct vmarena_prim_action by_default; /* zero is SIG_DFL */
     unsigned i = signal_index(signo), count = atomic_load_explicit(&earlier[i].count, memory_order_acquire);
     struct chain outer = thread.chain, mine = {.context = context, .frame = vmarena_prim_stack_here(), .level = 1};
     struct busy busy = thread.busy;
-    if (outer.context == context && mine.frame < outer.frame) mine.level = outer.level + 1;
+    bool again = outer.context == context || info->si_code <= 0;
+    if (outer.context != NULL && again && mine.frame < outer.frame) mine.level = outer.level + 1;
     thread.chain = mine;
     thread.busy = (struct busy){.floor = NULL};
     vmarena_prim_signal_chain(signo, info, context,

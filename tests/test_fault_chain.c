@@ -656,6 +656,32 @@ static void uninstall_after_reassert(void *arg) {
     }
 }
 
+/* As Python's faulthandler does: puts back what was there before it, and sends the signal to that. */
+static struct sigaction before_raising;
+static volatile int raised;
+static void raising_handler(int signo, siginfo_t *info, void *context) {
+    (void)info, (void)context;
+    raised = raised + 1;
+    if (raised > 2) _exit(94); /* a cycle */
+    if (sigaction(signo, &before_raising, NULL) != 0 || raise(signo) != 0) _exit(95);
+}
+
+static void displaced_by_one_that_raises(void *arg) {
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    set_handler(SA_SIGINFO, info_handler);
+    open_arena();
+    CHECK(vmarena_fault_install() == 0);
+    action.sa_sigaction = raising_handler;
+    CHECK(sigaction(SIGSEGV, &action, &before_raising) == 0);
+    CHECK(vmarena_fault_reassert() == 0);
+    if (arg != NULL) CHECK(vmarena_fault_uninstall() == 0);
+    seen.calls = 0;
+    close_foreign();
+    poke(foreign + 9, 1);
+    CHECK(seen.calls == 1 && seen.code == SI_TKILL && raised == (arg != NULL ? 2 : 1));
+    check_catches();
+}
+
 /* The mask belongs to a handler as its function does: another mask is another handler. */
 static void displaced_with_another_mask(void *arg) {
     (void)arg;
@@ -679,6 +705,8 @@ static void test_reassert(void **state) {
     assert_runs(too_many_displacements, NULL);
     assert_runs(displaced_a_hundred_times, NULL);
     assert_runs(uninstall_after_reassert, NULL);
+    assert_runs(displaced_by_one_that_raises, NULL);
+    assert_runs(displaced_by_one_that_raises, "and comes back");
 }
 
 static void test_reassert_with_another_mask(void **state) {
