@@ -14,6 +14,7 @@ pub const dont_fork: c_uint = 4;
 pub const wipe_on_fork: c_uint = 8;
 pub const prefault: c_uint = 16;
 pub const allow_exec: c_uint = 32;
+pub const memfd: c_uint = 64;
 
 pub const Fence = enum(c_uint) { off, end, start };
 pub const GuardKind = enum(c_uint) { auto, marker, protect };
@@ -126,6 +127,8 @@ pub extern fn vmarena_mark(arena: ?*const Handle) Mark;
 pub extern fn vmarena_rewind(arena: ?*Handle, mark: Mark) c_int;
 pub extern fn vmarena_reset(arena: ?*Handle, keep_bytes: usize) c_int;
 pub extern fn vmarena_check(arena: ?*const Handle) c_int;
+pub extern fn vmarena_prefault(arena: ?*Handle, bytes: usize) c_int;
+pub extern fn vmarena_seal(arena: ?*Handle) c_int;
 pub extern fn vmarena_discard(arena: ?*Handle, start: ?*anyopaque, length: usize) c_int;
 pub extern fn vmarena_protect(arena: ?*Handle, prot: c_uint) c_int;
 pub extern fn vmarena_protect_range(arena: ?*Handle, start: ?*anyopaque, length: usize, prot: c_uint) c_int;
@@ -133,6 +136,8 @@ pub extern fn vmarena_stats(arena: ?*const Handle, out: *Stats) void;
 pub extern fn vmarena_owns(arena: ?*const Handle, address: usize) bool;
 pub extern fn vmarena_try(body: ?*const fn (?*anyopaque) callconv(.c) void, arg: ?*anyopaque, fault: ?*Fault) c_int;
 pub extern fn vmarena_try_any(body: ?*const fn (?*anyopaque) callconv(.c) void, arg: ?*anyopaque, fault: ?*Fault) c_int;
+pub extern fn vmarena_try_in(arena: ?*const Handle, body: ?*const fn (?*anyopaque) callconv(.c) void, arg: ?*anyopaque, fault: ?*Fault) c_int;
+pub extern fn vmarena_compare(left: usize, right: usize, length: usize, fault: ?*Fault) usize;
 pub extern fn vmarena_copy(to: usize, from: usize, length: usize, fault: ?*Fault) usize;
 pub extern fn vmarena_fill(to: usize, byte: c_int, length: usize, fault: ?*Fault) usize;
 pub extern fn vmarena_read(address: usize, value: *anyopaque, size: usize, fault: ?*Fault) c_int;
@@ -160,7 +165,116 @@ pub const View = extern struct {
     offset: u64,
 };
 
+pub const ViewAdvice = enum(c_uint) { normal, sequential, random, will_need, dont_need };
+
+pub const ViewInfo = extern struct {
+    mode: ViewMode,
+    huge_asked: Huge,
+    huge_obtained: Huge,
+    file_size: u64,
+    capacity: usize,
+    resident: usize,
+    huge: usize,
+    guard: usize,
+    tail: usize,
+    copied: bool,
+};
+
+pub const Tracking = enum(c_uint) { auto, file, scan, protect, compare };
+pub const Snapshot = opaque {};
+pub const SnapshotInfo = extern struct {
+    tracking: Tracking,
+    used: usize,
+    copied: usize,
+    restored: usize,
+    restores: u64,
+};
+
+pub extern fn vmarena_snapshot(out: *?*Snapshot, arena: ?*Handle, tracking: Tracking) c_int;
+pub extern fn vmarena_restore(arena: ?*Handle, snapshot: ?*Snapshot) c_int;
+pub extern fn vmarena_clone(out: *?*Handle, snapshot: ?*Snapshot) c_int;
+pub extern fn vmarena_dirty_pages(arena: ?*Handle, snapshot: ?*Snapshot, function: ?*const PagesFn, arg: ?*anyopaque) c_int;
+pub extern fn vmarena_snapshot_free(snapshot: ?*Snapshot) void;
+pub extern fn vmarena_snapshot_info(snapshot: ?*const Snapshot, out: *SnapshotInfo) c_int;
+
+pub const Owner = enum(c_uint) { none, arena, heap, view };
+pub const Mapping = extern struct {
+    start: u64,
+    end: u64,
+    offset: u64,
+    inode: u64,
+    device_major: u32,
+    device_minor: u32,
+    prot: c_uint,
+    shared: bool,
+    name: ?[*:0]const u8,
+    owner: Owner,
+    owner_name: ?[*:0]const u8,
+    owner_start: u64,
+    owner_end: u64,
+    objects: u64,
+};
+pub const MapsFn = fn (mapping: *const Mapping, arg: ?*anyopaque) callconv(.c) c_int;
+pub extern fn vmarena_maps(pid: c_int, function: ?*const MapsFn, arg: ?*anyopaque) c_int;
+pub extern fn vmarena_mapping_at(pid: c_int, address: u64, out: *Mapping, name: ?[*]u8, size: usize) c_int;
+
+pub const page_resident: c_uint = 1;
+pub const page_swapped: c_uint = 2;
+pub const page_dirty: c_uint = 4;
+pub const page_file: c_uint = 8;
+pub const page_shared: c_uint = 16;
+pub const page_huge: c_uint = 32;
+pub const page_guard: c_uint = 64;
+pub const page_zero: c_uint = 128;
+pub const page_cached: c_uint = 256;
+pub const Pages = extern struct { start: u64, end: u64, state: c_uint };
+pub const PagesFn = fn (pages: *const Pages, arg: ?*anyopaque) callconv(.c) c_int;
+pub extern fn vmarena_residency(pid: c_int, start: u64, length: u64, wanted: c_uint, known: ?*c_uint, function: ?*const PagesFn, arg: ?*anyopaque) c_int;
+pub extern fn vmarena_frame(address: usize, frame: *u64) c_int;
+
+pub const Totals = extern struct {
+    rss: u64,
+    pss: u64,
+    shared_clean: u64,
+    shared_dirty: u64,
+    private_clean: u64,
+    private_dirty: u64,
+    anonymous: u64,
+    huge: u64,
+    hugetlb: u64,
+    swap: u64,
+    locked: u64,
+};
+pub extern fn vmarena_totals(pid: c_int, out: *Totals) c_int;
+pub extern fn vmarena_fault_counts(minor: ?*u64, major: ?*u64) c_int;
+pub extern fn vmarena_thread_fault_counts(minor: ?*u64, major: ?*u64) c_int;
+pub extern fn vmarena_process_fault_counts(pid: c_int, minor: ?*u64, major: ?*u64) c_int;
+
+pub const Counter = enum(c_uint) {
+    page_faults,
+    minor_faults,
+    major_faults,
+    task_nanoseconds,
+    dtlb_load_misses,
+    dtlb_store_misses,
+    instructions,
+    cycles,
+};
+pub const Counters = opaque {};
+pub const Counts = extern struct { value: [8]u64, @"error": [8]c_int, user_only: [8]bool };
+pub extern fn vmarena_counters_open(out: *?*Counters, pid: c_int, flags: c_uint) c_int;
+pub extern fn vmarena_counters_read(counters: ?*const Counters, out: *Counts) c_int;
+pub extern fn vmarena_counters_close(counters: ?*Counters) void;
+
 pub extern fn vmarena_view_open_with(out: *?*View, path: [*:0]const u8, options: ?*const ViewOptions) c_int;
+pub extern fn vmarena_view_open_fd(out: *?*View, fd: c_int, options: ?*const ViewOptions) c_int;
+pub extern fn vmarena_view_move(view: ?*View, offset: u64, length: usize) c_int;
+pub extern fn vmarena_view_advise(view: ?*View, from: usize, length: usize, advice: ViewAdvice) c_int;
+pub extern fn vmarena_view_populate(view: ?*View, from: usize, length: usize) c_int;
+pub extern fn vmarena_view_lock(view: ?*View, from: usize, length: usize) c_int;
+pub extern fn vmarena_view_unlock(view: ?*View, from: usize, length: usize) c_int;
+pub extern fn vmarena_view_on_fault(view: ?*View, function: ?*const FaultFn, arg: ?*anyopaque) c_int;
+pub extern fn vmarena_view_info(view: ?*const View, out: *ViewInfo) c_int;
 pub extern fn vmarena_view_close(view: ?*View) void;
 pub extern fn vmarena_view_sync(view: ?*View, from: usize, length: usize) c_int;
 
@@ -241,9 +355,41 @@ pub const HeapOptions = extern struct {
     fallback: ?*const anyopaque = null,
 };
 
+pub const HeapStats = extern struct {
+    live: usize,
+    live_peak: usize,
+    live_bytes: usize,
+    page_bytes: usize,
+    page_peak: usize,
+    quarantined: usize,
+    quarantined_bytes: usize,
+    shortened: u64,
+    allocs: u64,
+    frees: u64,
+    unguarded: u64,
+    unsampled: u64,
+    failed: u64,
+    errors: u64,
+    checks: u64,
+    reserved: usize,
+    committed: usize,
+    record_bytes: usize,
+    stacks: usize,
+    stack_bytes: usize,
+    guard: usize,
+    guard_kind: GuardKind,
+    guard_limit: usize,
+    map_entry_limit: usize,
+    unlocked: bool,
+    forked: bool,
+};
+pub extern fn vmarena_heap_stats(heap: ?*const Heap, out: *HeapStats) void;
+
 pub extern fn vmarena_heap_create(out: *?*Heap, options: ?*const HeapOptions) c_int;
 pub extern fn vmarena_heap_destroy(heap: ?*Heap) void;
 pub extern fn vmarena_heap_alloc(heap: ?*Heap, size: usize, alignment: usize) ?[*]u8;
+pub extern fn vmarena_heap_realloc(heap: ?*Heap, pointer: ?[*]u8, size: usize) ?[*]u8;
+pub extern fn vmarena_heap_free(heap: ?*Heap, pointer: ?[*]u8) c_int;
 pub extern fn vmarena_heap_free_sized(heap: ?*Heap, pointer: ?[*]u8, size: usize, alignment: usize) c_int;
 pub extern fn vmarena_heap_for_each(heap: ?*Heap, freed: bool, function: *const HeapVisitFn, arg: ?*anyopaque) c_int;
 pub extern fn vmarena_heap_stack(heap: ?*const Heap, stack: u32, frames: [*]usize, count: usize) usize;

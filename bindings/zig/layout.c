@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <vmarena.h>
 #include <vmarena/heap.h>
+#include <vmarena/inspect.h>
+#include <vmarena/snapshot.h>
 #include <vmarena/view.h>
 
 const size_t layout_options[] = {
@@ -152,11 +154,108 @@ const size_t layout_heap_options[] = {
     offsetof(struct vmarena_heap_options, report_arg),
     offsetof(struct vmarena_heap_options, fallback),
 };
+const size_t layout_view_info[] = {
+    sizeof(struct vmarena_view_info),
+    offsetof(struct vmarena_view_info, mode),
+    offsetof(struct vmarena_view_info, huge_asked),
+    offsetof(struct vmarena_view_info, huge_obtained),
+    offsetof(struct vmarena_view_info, file_size),
+    offsetof(struct vmarena_view_info, capacity),
+    offsetof(struct vmarena_view_info, resident),
+    offsetof(struct vmarena_view_info, huge),
+    offsetof(struct vmarena_view_info, guard),
+    offsetof(struct vmarena_view_info, tail),
+    offsetof(struct vmarena_view_info, copied),
+};
+const size_t layout_snapshot_info[] = {
+    sizeof(struct vmarena_snapshot_info),
+    offsetof(struct vmarena_snapshot_info, tracking),
+    offsetof(struct vmarena_snapshot_info, used),
+    offsetof(struct vmarena_snapshot_info, copied),
+    offsetof(struct vmarena_snapshot_info, restored),
+    offsetof(struct vmarena_snapshot_info, restores),
+};
+const size_t layout_mapping[] = {
+    sizeof(struct vmarena_mapping),
+    offsetof(struct vmarena_mapping, start),
+    offsetof(struct vmarena_mapping, end),
+    offsetof(struct vmarena_mapping, offset),
+    offsetof(struct vmarena_mapping, inode),
+    offsetof(struct vmarena_mapping, device_major),
+    offsetof(struct vmarena_mapping, device_minor),
+    offsetof(struct vmarena_mapping, prot),
+    offsetof(struct vmarena_mapping, shared),
+    offsetof(struct vmarena_mapping, name),
+    offsetof(struct vmarena_mapping, owner),
+    offsetof(struct vmarena_mapping, owner_name),
+    offsetof(struct vmarena_mapping, owner_start),
+    offsetof(struct vmarena_mapping, owner_end),
+    offsetof(struct vmarena_mapping, objects),
+};
+const size_t layout_pages[] = {
+    sizeof(struct vmarena_pages),
+    offsetof(struct vmarena_pages, start),
+    offsetof(struct vmarena_pages, end),
+    offsetof(struct vmarena_pages, state),
+};
+const size_t layout_totals[] = {
+    sizeof(struct vmarena_totals),
+    offsetof(struct vmarena_totals, rss),
+    offsetof(struct vmarena_totals, pss),
+    offsetof(struct vmarena_totals, shared_clean),
+    offsetof(struct vmarena_totals, shared_dirty),
+    offsetof(struct vmarena_totals, private_clean),
+    offsetof(struct vmarena_totals, private_dirty),
+    offsetof(struct vmarena_totals, anonymous),
+    offsetof(struct vmarena_totals, huge),
+    offsetof(struct vmarena_totals, hugetlb),
+    offsetof(struct vmarena_totals, swap),
+    offsetof(struct vmarena_totals, locked),
+};
+const size_t layout_counts[] = {
+    sizeof(struct vmarena_counts),
+    offsetof(struct vmarena_counts, value),
+    offsetof(struct vmarena_counts, error),
+    offsetof(struct vmarena_counts, user_only),
+};
+const size_t layout_heap_stats[] = {
+    sizeof(struct vmarena_heap_stats),
+    offsetof(struct vmarena_heap_stats, live),
+    offsetof(struct vmarena_heap_stats, live_peak),
+    offsetof(struct vmarena_heap_stats, live_bytes),
+    offsetof(struct vmarena_heap_stats, page_bytes),
+    offsetof(struct vmarena_heap_stats, page_peak),
+    offsetof(struct vmarena_heap_stats, quarantined),
+    offsetof(struct vmarena_heap_stats, quarantined_bytes),
+    offsetof(struct vmarena_heap_stats, shortened),
+    offsetof(struct vmarena_heap_stats, allocs),
+    offsetof(struct vmarena_heap_stats, frees),
+    offsetof(struct vmarena_heap_stats, unguarded),
+    offsetof(struct vmarena_heap_stats, unsampled),
+    offsetof(struct vmarena_heap_stats, failed),
+    offsetof(struct vmarena_heap_stats, errors),
+    offsetof(struct vmarena_heap_stats, checks),
+    offsetof(struct vmarena_heap_stats, reserved),
+    offsetof(struct vmarena_heap_stats, committed),
+    offsetof(struct vmarena_heap_stats, record_bytes),
+    offsetof(struct vmarena_heap_stats, stacks),
+    offsetof(struct vmarena_heap_stats, stack_bytes),
+    offsetof(struct vmarena_heap_stats, guard),
+    offsetof(struct vmarena_heap_stats, guard_kind),
+    offsetof(struct vmarena_heap_stats, guard_limit),
+    offsetof(struct vmarena_heap_stats, map_entry_limit),
+    offsetof(struct vmarena_heap_stats, unlocked),
+    offsetof(struct vmarena_heap_stats, forked),
+};
 /* The last of each enum: their numbers run from 0. */
-const unsigned last_values[] = {
-    VMARENA_FENCE_START,    VMARENA_GUARD_PROTECT, VMARENA_COMMIT_PROTECT,  VMARENA_HUGE_1G,        VMARENA_ACCESS_EXEC,
-    VMARENA_FAULT_HARDWARE, VMARENA_THP_ALWAYS,    VMARENA_VIEW_SHARED,     VMARENA_HEAP_ALTERNATE, VMARENA_HEAP_RANDOM,
-    VMARENA_HEAP_UNGUARDED, VMARENA_HEAP_FREED,    VMARENA_HEAP_NEAR_LIMIT, VMARENA_HEAP_IN_CHECK};
-const unsigned bits[] = {VMARENA_NONE,     VMARENA_READ,      VMARENA_WRITE,     VMARENA_EXEC,
-                         VMARENA_LOCK,     VMARENA_DONT_DUMP, VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK,
-                         VMARENA_PREFAULT, VMARENA_ALLOW_EXEC};
+const unsigned last_values[] = {VMARENA_FENCE_START,     VMARENA_GUARD_PROTECT,  VMARENA_COMMIT_PROTECT,
+                                VMARENA_HUGE_1G,         VMARENA_ACCESS_EXEC,    VMARENA_FAULT_HARDWARE,
+                                VMARENA_THP_ALWAYS,      VMARENA_VIEW_SHARED,    VMARENA_HEAP_ALTERNATE,
+                                VMARENA_HEAP_RANDOM,     VMARENA_HEAP_UNGUARDED, VMARENA_HEAP_FREED,
+                                VMARENA_HEAP_NEAR_LIMIT, VMARENA_HEAP_IN_CHECK,  VMARENA_VIEW_DONT_NEED,
+                                VMARENA_TRACK_COMPARE,   VMARENA_OWNER_VIEW,     VMARENA_COUNTERS - 1};
+const unsigned bits[] = {VMARENA_NONE,         VMARENA_READ,       VMARENA_WRITE,     VMARENA_EXEC,
+                         VMARENA_LOCK,         VMARENA_DONT_DUMP,  VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK,
+                         VMARENA_PREFAULT,     VMARENA_ALLOW_EXEC, VMARENA_MEMFD,     VMARENA_PAGE_RESIDENT,
+                         VMARENA_PAGE_SWAPPED, VMARENA_PAGE_DIRTY, VMARENA_PAGE_FILE, VMARENA_PAGE_SHARED,
+                         VMARENA_PAGE_HUGE,    VMARENA_PAGE_GUARD, VMARENA_PAGE_ZERO, VMARENA_PAGE_CACHED};

@@ -16,8 +16,15 @@ extern const layout_view: [4]usize;
 extern const layout_heap_object: [14]usize;
 extern const layout_heap_report: [13]usize;
 extern const layout_heap_options: [23]usize;
-extern const last_values: [14]c_uint;
-extern const bits: [10]c_uint;
+extern const layout_heap_stats: [27]usize;
+extern const layout_view_info: [11]usize;
+extern const layout_snapshot_info: [6]usize;
+extern const layout_mapping: [15]usize;
+extern const layout_pages: [4]usize;
+extern const layout_totals: [12]usize;
+extern const layout_counts: [4]usize;
+extern const last_values: [18]c_uint;
+extern const bits: [20]c_uint;
 
 fn expectLayout(comptime T: type, layout: []const usize) !void {
     try expectEqual(layout[0], @sizeOf(T));
@@ -43,12 +50,21 @@ test "the declarations are those of the headers" {
     try expectLayout(c.HeapObject, &layout_heap_object);
     try expectLayout(c.HeapReport, &layout_heap_report);
     try expectLayout(c.HeapOptions, &layout_heap_options);
+    try expectLayout(c.HeapStats, &layout_heap_stats);
+    try expectLayout(c.ViewInfo, &layout_view_info);
+    try expectLayout(c.SnapshotInfo, &layout_snapshot_info);
+    try expectLayout(c.Mapping, &layout_mapping);
+    try expectLayout(c.Pages, &layout_pages);
+    try expectLayout(c.Totals, &layout_totals);
+    try expectLayout(c.Counts, &layout_counts);
     const enums = .{ c.Fence, c.GuardKind, c.CommitPolicy, c.Huge, c.Access, c.Kind, c.Thp, c.ViewMode } ++
-        .{ c.HeapSide, c.HeapReuse, c.HeapFull, c.HeapState, c.HeapError, c.HeapCall };
+        .{ c.HeapSide, c.HeapReuse, c.HeapFull, c.HeapState, c.HeapError, c.HeapCall } ++
+        .{ c.ViewAdvice, c.Tracking, c.Owner, c.Counter };
     var last: [enums.len]c_uint = undefined;
     inline for (enums, &last) |T, *value| value.* = lastOf(T);
     try std.testing.expectEqualSlices(c_uint, &last_values, &last);
-    const ours = [_]c_uint{ c.none, c.read, c.write, c.exec, c.lock, c.dont_dump, c.dont_fork, c.wipe_on_fork, c.prefault, c.allow_exec };
+    const ours = [_]c_uint{ c.none, c.read, c.write, c.exec, c.lock, c.dont_dump, c.dont_fork, c.wipe_on_fork, c.prefault, c.allow_exec, c.memfd } ++
+        [_]c_uint{ c.page_resident, c.page_swapped, c.page_dirty, c.page_file, c.page_shared, c.page_huge, c.page_guard, c.page_zero, c.page_cached };
     try std.testing.expectEqualSlices(c_uint, &bits, &ours);
 }
 
@@ -244,4 +260,123 @@ test "a file as memory, and a file that shrinks" {
     try expectEqual(page, copied.fault.?.raw.file_offset);
     try std.testing.expectError(error.FileNotFound, vmarena.View.open("/nonexistent", .{}));
     try std.testing.expectError(error.IsDir, vmarena.View.open("/", .{}));
+}
+
+test "windows of a file that move" {
+    const fd = std.c.memfd_create("window", 0);
+    const page = vmarena.pageSize();
+    try expectEqual(0, std.c.ftruncate(fd, @intCast(4 * page)));
+    try expectEqual(1, std.c.pwrite(fd, "x", 1, @intCast(3 * page)));
+    var view = try vmarena.View.openFile(fd, .{ .length = page });
+    defer view.close();
+    try expectEqual(page, view.bytes().len);
+    try view.moveTo(3 * page, 0);
+    try expectEqual('x', view.bytes()[0]);
+    try expectEqual(3 * page, view.offset());
+    try std.testing.expectError(error.OutOfRange, view.moveTo(5 * page, 0));
+    try view.populate(0, 0);
+    try expectEqual(page, (try view.info()).resident);
+    try view.advise(0, 0, .dont_need);
+    try expectEqual(0, (try view.info()).resident);
+    try view.lock(0, 1);
+    try view.unlock(0, 1);
+    try std.testing.expectError(error.OutOfRange, view.populate(1, page));
+    try std.testing.expectError(error.BadHandle, vmarena.View.openFile(-1, .{}));
+}
+
+fn countPages(count: *usize, _: *const c.Pages) bool {
+    count.* += 1;
+    return true;
+}
+
+test "back to a snapshot, and a clone of it" {
+    var arena = try vmarena.Arena.init(.{ .flags = c.memfd });
+    defer arena.deinit();
+    const words = try arena.allocator().alloc(u64, 10_000);
+    @memset(words, 1);
+    var point = try vmarena.Snapshot.take(arena, .auto);
+    defer point.free();
+    try expectEqual(vmarena.Tracking.file, (try point.info()).tracking);
+    for (1..4) |round| {
+        words[5000] = 2;
+        _ = arena.allocBytes(100, 1); // not through the allocator: in safe modes that would write to them
+        var runs: usize = 0;
+        try point.dirtyPages(arena, &runs, countPages);
+        try expectEqual(1, runs);
+        try point.restore(arena);
+        try expectEqual(1, words[5000]);
+        try expectEqual(round, (try point.info()).restores);
+    }
+    words[0] = 9;
+    var clone = try point.clone();
+    defer clone.deinit();
+    try expectEqual(arena.stats().used, clone.stats().used);
+    try expect(!clone.owns(words.ptr));
+    var other = try vmarena.Arena.init(.{});
+    defer other.deinit();
+    try std.testing.expectError(error.InvalidArgument, point.restore(other));
+    var fenced = try vmarena.Arena.init(.{ .fence = .end });
+    defer fenced.deinit();
+    try std.testing.expectError(error.Unsupported, vmarena.Snapshot.take(fenced, .auto));
+}
+
+const Search = struct { address: u64, found: bool = false };
+
+fn isMapped(search: *Search, mapping: *const c.Mapping) bool {
+    if (mapping.start <= search.address and search.address < mapping.end) {
+        search.found = mapping.owner == .arena and std.mem.eql(u8, std.mem.span(mapping.owner_name.?), "inspected");
+        return false;
+    }
+    return true;
+}
+
+fn addBytes(bytes: *u64, run: *const c.Pages) bool {
+    bytes.* += run.end - run.start;
+    return true;
+}
+
+test "what the system tells of this process" {
+    var arena = try vmarena.Arena.init(.{ .name = "inspected", .huge = .never });
+    defer arena.deinit();
+    const page = vmarena.pageSize();
+    const memory = arena.allocBytes(10 * page, page).?[0 .. 10 * page];
+    const before = try vmarena.inspect.threadFaultCounts();
+    @memset(memory[0 .. 2 * page], 1);
+    try expect((try vmarena.inspect.threadFaultCounts()).minor >= before.minor + 2);
+    try expect((try vmarena.inspect.faultCounts(0)).minor >= before.minor + 2);
+    var search: Search = .{ .address = @intFromPtr(memory.ptr) };
+    try vmarena.inspect.maps(0, &search, isMapped);
+    try expect(search.found);
+    var resident: u64 = 0;
+    try expectEqual(c.page_resident, try vmarena.inspect.residency(0, memory, c.page_resident, &resident, addBytes));
+    try expectEqual(2 * page, resident);
+    try expect((try vmarena.inspect.totals(0)).rss > 0);
+    try std.testing.expectError(error.NoSuchProcess, vmarena.inspect.totals(0x3fffffff));
+}
+
+test "bytes filled and compared at any address" {
+    var arena = try vmarena.Arena.init(.{ .fence = .end });
+    defer arena.deinit();
+    const memory = try arena.allocator().dupe(u8, "0123456789");
+    const filled = vmarena.tryFill(memory.ptr + 8, '-', 5);
+    try expectEqual(2, filled.done);
+    try expectEqual(vmarena.Access.write, filled.fault.?.access());
+    try std.testing.expectEqualStrings("01234567--", memory);
+    try expectEqual(3, vmarena.tryCompare(memory.ptr, "012x", 4).done);
+    try expectEqual(null, vmarena.tryCompare(memory.ptr, "012x", 4).fault);
+    try expectEqual(1, vmarena.tryCompare(memory.ptr + 9, memory.ptr + 9, 2).fault.?.distance());
+}
+
+fn fillFive(memory: []u8) void {
+    @memset(memory, 5);
+}
+
+test "the allocator for tests" {
+    const allocator = vmarena.testing.allocator;
+    const memory = try allocator.alloc(u8, 24);
+    try expectEqual(null, try vmarena.catchFault(memory, fillFive));
+    try expectEqual(1, (try vmarena.catchFault(memory, overrun)).?.distance());
+    try expectEqual(1, vmarena.testing.countLeaks());
+    allocator.free(memory);
+    try vmarena.testing.expectNoLeaks();
 }
