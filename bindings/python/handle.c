@@ -10,7 +10,7 @@ typedef struct vmarena_py_memory Memory;
 
 struct vmarena_py_handle *vmarena_py_open_handles;
 static PyObject *handle_type, *memory_type, *error_type;
-static const char *const kind_names[] = {"arena", "heap", "view", "set of counters"};
+static const char *const kind_names[] = {"arena", "heap", "view", "snapshot", "set of counters"};
 
 /* ---- arguments --------------------------------------------------------------------------------------------------- */
 
@@ -362,6 +362,7 @@ static void destroy_object(enum vmarena_py_kind kind, void *object) {
     if (kind == VMARENA_PY_ARENA) vmarena_destroy(object);
     else if (kind == VMARENA_PY_HEAP) vmarena_heap_destroy(object);
     else if (kind == VMARENA_PY_VIEW) vmarena_view_close(object);
+    else if (kind == VMARENA_PY_SNAPSHOT) vmarena_snapshot_free(object);
     else vmarena_counters_close(object);
 }
 
@@ -567,6 +568,86 @@ PyObject *vmarena_py_reset(Handle *arena, size_t keep) {
 }
 
 PyObject *vmarena_py_check(Handle *arena) { return vmarena_py_done(vmarena_check(arena->object)); }
+
+/* ---- snapshots --------------------------------------------------------------------------------------------------- */
+
+/*
+ * Not by protection: where another handler displaces ours, which faulthandler does, a write to a page not written yet
+ * would end the interpreter. So AUTO leaves it out.
+ */
+static int take_snapshot(struct vmarena_snapshot **out, struct vmarena *arena, unsigned tracking) {
+    struct vmarena_snapshot_info info;
+    int error = vmarena_snapshot(out, arena, (enum vmarena_tracking)tracking);
+    if (error != 0 || tracking != VMARENA_TRACK_AUTO) return error;
+    error = vmarena_snapshot_info(*out, &info);
+    if (error == 0 && info.tracking != VMARENA_TRACK_PROTECT) return 0;
+    vmarena_snapshot_free(*out);
+    return error != 0 ? error : vmarena_snapshot(out, arena, VMARENA_TRACK_COMPARE);
+}
+
+PyObject *vmarena_py_snapshot(Handle *arena, unsigned tracking) {
+    struct vmarena_snapshot *snapshot;
+    int error = take_snapshot(&snapshot, arena->object, tracking);
+    if (error != 0) return vmarena_py_error(error);
+    PyObject *object = vmarena_py_wrap(VMARENA_PY_SNAPSHOT, snapshot, 0);
+    if (object == NULL) return NULL;
+    ((Handle *)object)->serial = arena->serial;
+    ((Handle *)object)->process = arena->process;
+    return object;
+}
+
+PyObject *vmarena_py_restore(Handle *arena, Handle *snapshot) {
+    if (!vmarena_py_may_take(arena, snapshot->serial, "restore")) return NULL;
+    int error = vmarena_restore(arena->object, snapshot->object);
+    return taken(arena, error == 0 ? snapshot->serial : UINT64_MAX, error);
+}
+
+PyObject *vmarena_py_clone(Handle *snapshot) {
+    struct vmarena *arena;
+    struct vmarena_stats stats;
+    int error = vmarena_clone(&arena, snapshot->object);
+    if (error != 0) return vmarena_py_error(error);
+    vmarena_stats(arena, &stats);
+    PyObject *object = vmarena_py_wrap(VMARENA_PY_ARENA, arena, stats.prot);
+    if (object != NULL && (stats.flags & VMARENA_DONT_FORK)) ((Handle *)object)->process = getpid();
+    return object;
+}
+
+/* The first byte of an arena without fences. */
+static char *start_of(const Handle *arena) {
+    struct vmarena_stats stats;
+    vmarena_stats(arena->object, &stats);
+    return (char *)(vmarena_mark(arena->object).cursor + 1 - stats.used);
+}
+
+PyObject *vmarena_py_counterpart(Handle *arena, Handle *snapshot, Memory *memory) {
+    struct vmarena_stats stats;
+    vmarena_stats(arena->object, &stats);
+    size_t offset = (size_t)(memory->start - start_of(memory->handle));
+    if (memory->handle->kind != VMARENA_PY_ARENA || memory->serial > snapshot->serial || offset > stats.used ||
+        (size_t)memory->size > stats.used - offset) {
+        PyErr_SetString(PyExc_ValueError, "the memory was not in the arena when the snapshot was taken");
+        return NULL;
+    }
+    return vmarena_py_memory_new(arena, start_of(arena) + offset, (size_t)memory->size);
+}
+
+static int add_range(const struct vmarena_pages *pages, void *list) {
+    PyObject *range = Py_BuildValue("(KK)", (unsigned long long)pages->start, (unsigned long long)pages->end);
+    if (range == NULL) return 1;
+    int failed = PyList_Append(list, range);
+    Py_DECREF(range);
+    return failed != 0;
+}
+
+PyObject *vmarena_py_dirty_pages(Handle *arena, Handle *snapshot) {
+    PyObject *list = PyList_New(0);
+    if (list == NULL) return NULL;
+    int error = vmarena_dirty_pages(arena->object, snapshot->object, add_range, list);
+    if (error == 0) return list;
+    Py_DECREF(list);
+    return error < 0 ? vmarena_py_error(error) : NULL;
+}
 
 /* ---- heaps ------------------------------------------------------------------------------------------------------- */
 

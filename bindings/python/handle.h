@@ -2,7 +2,7 @@
 /*
  * The two objects of the Python binding, so that no order of calls can crash the interpreter:
  *
- *      Handle    owns an arena, a heap or a view. Closed, it is refused everywhere.
+ *      Handle    owns an arena, a heap, a view or a snapshot. Closed, it is refused everywhere.
  *      Memory    a range of a handle's memory, with the buffer protocol. It keeps its handle alive.
  *
  * A handle knows its live Memory objects, newest first, in a list that a Memory leaves when it dies: neither keeps the
@@ -24,7 +24,7 @@
 
 #include <vmarena.h>
 
-enum vmarena_py_kind { VMARENA_PY_ARENA, VMARENA_PY_HEAP, VMARENA_PY_VIEW, VMARENA_PY_COUNTERS };
+enum vmarena_py_kind { VMARENA_PY_ARENA, VMARENA_PY_HEAP, VMARENA_PY_VIEW, VMARENA_PY_SNAPSHOT, VMARENA_PY_COUNTERS };
 
 struct vmarena_py_memory;
 
@@ -36,10 +36,10 @@ struct vmarena_py_range {
 
 struct vmarena_py_handle {
     PyObject_HEAD enum vmarena_py_kind kind;
-    void *object; /* struct vmarena *, vmarena_heap *, vmarena_view *, vmarena_counters *; NULL: closed */
+    void *object;                     /* struct vmarena *, vmarena_heap *, ...; NULL: closed */
     struct vmarena_py_memory *newest; /* not owned: they own the handle */
     Py_ssize_t exports;               /* of all of them */
-    uint64_t serial;                  /* of the newest Memory so far */
+    uint64_t serial;                  /* of the newest Memory so far; in a snapshot, of its arena when it was taken */
     unsigned prot;                    /* of the whole */
     struct vmarena_py_range *ranges;  /* sorted and apart */
     size_t range_count;
@@ -92,6 +92,15 @@ PyObject *vmarena_py_reset(struct vmarena_py_handle *arena, size_t keep);
 PyObject *vmarena_py_check(struct vmarena_py_handle *arena);
 PyObject *vmarena_py_protect(struct vmarena_py_handle *arena, unsigned prot);
 PyObject *vmarena_py_protect_range(struct vmarena_py_handle *arena, uintptr_t start, size_t length, unsigned prot);
+
+/* ---- snapshots: what is newer than the snapshot goes with a restore ---- */
+PyObject *vmarena_py_snapshot(struct vmarena_py_handle *arena, unsigned tracking);
+PyObject *vmarena_py_restore(struct vmarena_py_handle *arena, struct vmarena_py_handle *snapshot);
+PyObject *vmarena_py_clone(struct vmarena_py_handle *snapshot);
+/* The same bytes in a clone of a snapshot of memory's arena. */
+PyObject *vmarena_py_counterpart(struct vmarena_py_handle *arena, struct vmarena_py_handle *snapshot,
+                                 struct vmarena_py_memory *memory);
+PyObject *vmarena_py_dirty_pages(struct vmarena_py_handle *arena, struct vmarena_py_handle *snapshot);
 
 /* ---- heaps: an object is freed by vmarena_py_heap_free(), or with the last reference to its Memory ---- */
 PyObject *vmarena_py_heap_create(const struct vmarena_heap_options *options);

@@ -34,6 +34,7 @@ PyObject *vmarena_py_fault(const struct vmarena_fault *fault, bool foreign) {
 }
 
 PyObject *vmarena_py_outcome(size_t done, const struct vmarena_fault *fault) {
+    if (fault->signo == 0 && fault->code < 0) return vmarena_py_error(fault->code); /* no scope: nothing was done */
     PyObject *tuple = fault->signo != 0 ? vmarena_py_fault(fault, false) : Py_NewRef(Py_None);
     return tuple == NULL ? NULL : Py_BuildValue("(nN)", (Py_ssize_t)done, tuple);
 }

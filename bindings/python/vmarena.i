@@ -35,6 +35,9 @@
 %typemap(in) struct vmarena_py_handle *counters {
     if (($1 = vmarena_py_handle($input, VMARENA_PY_COUNTERS)) == NULL) SWIG_fail;
 }
+%typemap(in) struct vmarena_py_handle *snapshot {
+    if (($1 = vmarena_py_handle($input, VMARENA_PY_SNAPSHOT)) == NULL) SWIG_fail;
+}
 %typemap(in) struct vmarena_py_handle *view {
     if (($1 = vmarena_py_handle($input, VMARENA_PY_VIEW)) == NULL) SWIG_fail;
 }
@@ -132,6 +135,23 @@ PyObject *vmarena_py_check(struct vmarena_py_handle *arena);
 PyObject *vmarena_py_protect(struct vmarena_py_handle *arena, unsigned prot);
 PyObject *vmarena_py_protect_range(struct vmarena_py_handle *arena, uintptr_t start, size_t length, unsigned prot);
 PyObject *vmarena_py_open_on_fault(struct vmarena_py_handle *arena, bool on);
+
+/* ---- snapshots ---- */
+PyObject *vmarena_py_snapshot(struct vmarena_py_handle *arena, unsigned tracking);
+PyObject *vmarena_py_restore(struct vmarena_py_handle *arena, struct vmarena_py_handle *snapshot);
+PyObject *vmarena_py_clone(struct vmarena_py_handle *snapshot);
+PyObject *vmarena_py_counterpart(struct vmarena_py_handle *arena, struct vmarena_py_handle *snapshot,
+                                 struct vmarena_py_memory *memory);
+PyObject *vmarena_py_dirty_pages(struct vmarena_py_handle *arena, struct vmarena_py_handle *snapshot);
+%inline %{
+PyObject *snapshot_info(struct vmarena_py_handle *snapshot) {
+    struct vmarena_snapshot_info i;
+    int error = vmarena_snapshot_info(snapshot->object, &i);
+    if (error != 0) return vmarena_py_error(error);
+    return Py_BuildValue("(innnK)", (int)i.tracking, (Py_ssize_t)i.used, (Py_ssize_t)i.copied, (Py_ssize_t)i.restored,
+                         (unsigned long long)i.restores);
+}
+%}
 
 /* ---- heaps ---- */
 %inline %{

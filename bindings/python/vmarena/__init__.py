@@ -16,7 +16,19 @@ may fault (an extension, a ctypes library, a compiled kernel) runs in a child pr
 fixture vmarena_fenced.
 """
 
-from ._arena import Arena, CommitPolicy, Flag, GuardKind, Huge, Mark, Prot, Stats
+from ._arena import (
+    Arena,
+    CommitPolicy,
+    Flag,
+    GuardKind,
+    Huge,
+    Mark,
+    Prot,
+    Snapshot,
+    SnapshotInfo,
+    Stats,
+    Tracking,
+)
 from ._child import Crash, call
 from ._faults import (
     Access,
@@ -64,8 +76,8 @@ __version__: str = _version()
 __all__ = [
     "Access", "Address", "Advice", "Arena", "Caps", "CommitPolicy", "Counters", "Crash", "Error", "Fault",
     "FaultCounts", "Flag", "GuardKind", "Heap", "HeapSide", "HeapStats", "Huge", "Kind", "Mapping", "Mark",
-    "Memory", "Mode", "Owner", "PageState", "Pages", "Prot", "Reuse", "Side", "Stats", "Thp", "Totals", "View",
-    "ViewInfo", "call", "caps", "compare", "copy", "fault_counts", "fenced", "fenced_array", "fill", "frame",
-    "handler_status", "mapping_at", "maps", "page_round_up", "page_size", "read", "reassert", "residency",
-    "thread_fault_counts", "totals", "write",
+    "Memory", "Mode", "Owner", "PageState", "Pages", "Prot", "Reuse", "Side", "Snapshot", "SnapshotInfo",
+    "Stats", "Thp", "Totals", "Tracking", "View", "ViewInfo", "call", "caps", "compare", "copy", "fault_counts",
+    "fenced", "fenced_array", "fill", "frame", "handler_status", "mapping_at", "maps", "page_round_up",
+    "page_size", "read", "reassert", "residency", "thread_fault_counts", "totals", "write",
 ]

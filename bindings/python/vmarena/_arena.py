@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any, NewType, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType, Self
 
 from . import _vmarena as _c
 from ._faults import Address, Memory, Named, Side, fence_number
@@ -40,6 +40,7 @@ class Flag(enum.IntFlag):
     WIPE_ON_FORK = 8
     PREFAULT = 16
     ALLOW_EXEC = 32
+    MEMFD = 64
 
 
 class Huge(Named):
@@ -95,6 +96,38 @@ class Stats:
     named: bool
     sealed: bool
     annotated: bool
+
+
+class Tracking(Named):
+    """How written pages are told from others; AUTO: the first of the others that this arena and system have.
+
+    FILE: the kernel's copy on write, in an arena with Flag.MEMFD. SCAN: PAGEMAP_SCAN, of Linux 6.7. COMPARE: all pages
+    are compared with copies. The library's fourth, by protection, is left out: where faulthandler displaces the library's
+    handler, a write would end the interpreter.
+    """
+
+    __module__ = "vmarena"
+    AUTO = "auto"
+    FILE = "file"
+    SCAN = "scan"
+    COMPARE = "compare"
+
+    @property
+    def number(self) -> int:
+        return _TRACKINGS.index(self)
+
+
+_TRACKINGS = [Tracking.AUTO, Tracking.FILE, Tracking.SCAN, None, Tracking.COMPARE]
+
+
+class SnapshotInfo(NamedTuple):
+    """How a snapshot was taken, and what it cost; the fields are those of struct vmarena_snapshot_info."""
+
+    tracking: Tracking
+    used: int
+    copied: int
+    restored: int
+    restores: int
 
 
 class Arena(Owner):
@@ -164,6 +197,10 @@ class Arena(Owner):
         """Takes back everything; keep bytes stay in memory for reuse."""
         _c.reset(self._handle, keep)
 
+    def snapshot(self, tracking: Tracking | str = Tracking.AUTO) -> Snapshot:
+        """The arena's contents, to come back to: see Snapshot. Raises Error (EOPNOTSUPP: not in a fenced arena, ...)."""
+        return Snapshot(self, tracking)
+
     def check(self) -> None:
         """In a fenced arena: raises Error (EILSEQ) where a byte around an object was overwritten."""
         _c.check(self._handle)
@@ -220,3 +257,44 @@ class Arena(Owner):
             commit_policy=list(CommitPolicy)[found["commit_policy"]],
         )
         return Stats(**found)
+
+
+class Snapshot(Owner):
+    """A point in an arena's life whose contents can be brought back. Arena.snapshot() makes it; a context manager.
+
+    Memory and arrays that were there stay, and show the old contents again. What was allocated since is taken back, with
+    BufferError while buffers of it are out.
+    """
+
+    __module__ = "vmarena"
+
+    def __init__(self, arena: Arena, tracking: Tracking | str = Tracking.AUTO) -> None:
+        self._arena = arena
+        self._handle = _c.snapshot(arena._handle, Tracking(tracking).number)
+
+    def restore(self) -> None:
+        """Brings the arena back. Raises Error (EACCES: not writable)."""
+        _c.restore(self._arena._handle, self._handle)
+
+    def clone(self, *memories: Memory) -> tuple[Arena, list[Memory]]:
+        """A new arena with the contents, at another address, and the counterparts in it of memories that were there."""
+        clone = Arena.__new__(Arena)
+        clone._handle = _c.clone(self._handle)
+        clone._prot = clone.stats().prot
+        return clone, [_c.counterpart(clone._handle, self._handle, memory) for memory in self._ours(memories)]
+
+    def _ours(self, memories: Sequence[Memory]) -> Sequence[Memory]:
+        for memory in memories:
+            if not self._arena.owns(memory):
+                raise ValueError("the memory is not of the snapshot's arena")
+        return memories
+
+    def dirty_pages(self) -> list[range]:
+        """Addresses of the pages written since it was taken or restored last, as ranges."""
+        return [range(start, end) for start, end in _c.dirty_pages(self._arena._handle, self._handle)]
+
+    def info(self) -> SnapshotInfo:
+        number, used, copied, restored, restores = _c.snapshot_info(self._handle)
+        tracking = _TRACKINGS[number]
+        assert tracking is not None
+        return SnapshotInfo(tracking, used, copied, restored, restores)
