@@ -39,14 +39,39 @@ static bool exists(pid_t pid) { return kill(pid, 0) == 0 || errno == EPERM; }
 /* A thread of the kernel's, or a process that ended and was not waited for: it is there, and has no memory. */
 #define NO_MEMORY (-ENODATA)
 
+static int open_file(pid_t pid, const char *file) {
+    char path[64];
+    if (pid == 0) (void)snprintf(path, sizeof path, "/proc/self/%s", file);
+    else (void)snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* /proc/PID/stat from its third field on, behind the name in brackets, which may hold anything. NULL: *error. */
+#define STAT_SIZE 1024
+static const char *read_stat(int fd, char text[STAT_SIZE], int *error) {
+    ssize_t got = read(fd, text, STAT_SIZE - 1);
+    *error = got < 0 ? -errno : -EOPNOTSUPP;
+    text[got > 0 ? got : 0] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL && name_end[1] == ' ' ? name_end + 2 : NULL;
+}
+
+/* It looks as if it were not allowed, since there is no memory that would say whose it is. */
+static bool has_ended(pid_t pid) {
+    char text[STAT_SIZE];
+    int error, fd = open_file(pid, "stat");
+    if (fd < 0) return false;
+    const char *state = read_stat(fd, text, &error);
+    close(fd);
+    return state != NULL && (*state == 'Z' || *state == 'X');
+}
+
 static int proc_open(pid_t pid, const char *file) {
     char path[64];
     if (pid < 0) return -ESRCH;
-    if (pid == 0) (void)snprintf(path, sizeof path, "/proc/self/%s", file);
-    else (void)snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open_file(pid, file);
     if (fd >= 0) return fd;
-    if (errno == EACCES) return -EPERM;
+    if (errno == EACCES) return has_ended(pid) ? NO_MEMORY : -EPERM;
     if (errno == ESRCH) return exists(pid) ? NO_MEMORY : -ESRCH;
     if (errno != ENOENT) return -errno;
     if (access("/proc/self/maps", F_OK) != 0) return -EOPNOTSUPP; /* no /proc is mounted */
@@ -543,25 +568,19 @@ int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out) {
     return result == -ESRCH && exists(pid) ? 0 : result; /* it has no memory */
 }
 
-/* Fields 10 and 12 of /proc/PID/stat, counted from the name in brackets, which may hold anything. */
+/* Fields 10 and 12 of /proc/PID/stat. */
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major) {
-    char text[1024];
-    int fd = proc_open(pid, "stat");
+    char text[STAT_SIZE];
+    unsigned long long fresh, read_in;
+    int error, fd = proc_open(pid, "stat");
     if (fd < 0) return fd;
-    ssize_t got = read(fd, text, sizeof text - 1);
-    int error = got < 0 ? -errno : 0;
+    const char *fields = read_stat(fd, text, &error);
     close(fd);
-    if (error != 0) return error;
-    text[got] = '\0';
-    char *at = strrchr(text, ')');
-    for (int field = 2; at != NULL && field < 12; field++) {
-        at = strchr(at + 1, ' ');
-        if (at == NULL) break;
-        char *value = at + 1;
-        if (field + 1 == 10) *minor = number(&value, 10);
-        if (field + 1 == 12) *major = number(&value, 10);
-    }
-    return at == NULL ? -EOPNOTSUPP : 0;
+    if (fields == NULL) return error;
+    if (sscanf(fields, "%*c %*d %*d %*d %*d %*d %*u %llu %*u %llu", &fresh, &read_in) != 2) return -EOPNOTSUPP;
+    *minor = fresh;
+    *major = read_in;
+    return 0;
 }
 
 /* ---- counters ------------------------------------------------------------------------------------------------------------- */
