@@ -122,6 +122,7 @@ static void protect_again(struct vmarena_arena *arena, size_t runs) {
 static int begin_scanning(struct vmarena_arena *arena, size_t size) {
     int error = vmarena_prim_track_open(arena->region.base, size, &arena->tracker.track);
     if (error == 0) return 0;
+    if (error == -EMFILE || error == -ENFILE || error == -ENOMEM) return vmarena_fail_call(error, "userfaultfd", size);
     return vmarena_fail(-EOPNOTSUPP, "the kernel cannot track writes here: no userfaultfd(2) with asynchronous write "
                                      "protection, or no PAGEMAP_SCAN (both Linux 6.7)");
 }

@@ -456,40 +456,43 @@ int vmarena_view_move(struct vmarena_view *view, uint64_t offset, size_t length)
 
 /* ---- ranges ------------------------------------------------------------------------------------------------------------ */
 
-/* A range of the window, and the pages that hold it. */
+/* A range of an open view's window, and the pages that hold it; 0 bytes of them where it is empty. */
 struct range {
+    const struct record *record;
     size_t from, length;
     char *pages;
     size_t bytes;
 };
 
-static int find_range(const struct record *record, struct range *range, size_t from, size_t length) {
+static int find_range(struct range *range, const struct vmarena_view *view, size_t from, size_t length) {
+    const struct record *record = record_of(view);
+    if (record == NULL) return -EBADF;
     size_t size = record->head.size, mask = vmarena_prim_page_size() - 1;
     if (from > size || length > size - from)
         return vmarena_fail(-ERANGE, "%zu bytes from %zu on leave the window of %zu bytes", length, from, size);
     if (length == 0) length = size - from;
     uintptr_t start = (uintptr_t)record->head.data + from, first = start & ~(uintptr_t)mask;
-    *range = (struct range){from, length, (char *)first, length == 0 ? 0 : round_up(start + length - first)};
+    size_t bytes = length == 0 ? 0 : round_up(start + length - first);
+    *range = (struct range){record, from, length, (char *)first, bytes};
     return 0;
 }
 
 int vmarena_view_sync(struct vmarena_view *view, size_t from, size_t length) {
-    struct record *record = record_of(view);
     struct range range;
-    if (record == NULL) return -EBADF;
-    int error = find_range(record, &range, from, length);
-    if (error != 0 || range.bytes == 0 || record->options.mode != VMARENA_VIEW_SHARED) return error;
+    int error = find_range(&range, view, from, length);
+    if (error != 0 || range.bytes == 0 || range.record->options.mode != VMARENA_VIEW_SHARED) return error;
     error = vmarena_prim_sync(range.pages, range.bytes);
     return error == 0 ? 0 : vmarena_fail_call(error, "msync", range.bytes);
 }
 
 /* Only pages that lie in the range as a whole; what the first and the last page hold beyond the window does not count. */
-static void shrink_to_whole_pages(const struct record *record, struct range *range) {
+static void shrink_to_whole_pages(struct range *range) {
+    const struct vmarena_view *view = &range->record->head;
     size_t page = vmarena_prim_page_size();
-    uintptr_t start = (uintptr_t)record->head.data + range->from, end = start + range->length;
+    uintptr_t start = (uintptr_t)view->data + range->from, end = start + range->length;
     uintptr_t first = (uintptr_t)range->pages, last = first + range->bytes;
     if (range->from != 0 && first != start) first += page;
-    if (range->from + range->length != record->head.size && last != end) last -= page;
+    if (range->from + range->length != view->size && last != end) last -= page;
     range->pages = (char *)first;
     range->bytes = last > first ? last - first : 0;
 }
@@ -500,40 +503,32 @@ int vmarena_view_advise(struct vmarena_view *view, size_t from, size_t length, e
         [VMARENA_VIEW_RANDOM] = VMARENA_PRIM_RANDOM,       [VMARENA_VIEW_WILL_NEED] = VMARENA_PRIM_WILL_NEED,
         [VMARENA_VIEW_DONT_NEED] = VMARENA_PRIM_DONT_NEED,
     };
-    struct record *record = record_of(view);
     struct range range;
-    if (record == NULL) return -EBADF;
+    int error = find_range(&range, view, from, length);
+    if (error != 0) return error;
     if ((size_t)advice >= sizeof advices / sizeof advices[0])
         return vmarena_fail(-EINVAL, "vmarena_view_advise: no such advice, %d", (int)advice);
-    int error = find_range(record, &range, from, length);
-    if (error != 0 || record->place.copied) return error;
-    if (advice == VMARENA_VIEW_DONT_NEED) shrink_to_whole_pages(record, &range);
-    if (range.bytes == 0) return 0;
+    if (advice == VMARENA_VIEW_DONT_NEED) shrink_to_whole_pages(&range);
+    if (range.bytes == 0 || range.record->place.copied) return 0;
     error = vmarena_prim_advise(range.pages, range.bytes, advices[advice]);
     return error == 0 ? 0 : vmarena_fail_call(error, "madvise", range.bytes);
 }
 
 int vmarena_view_populate(struct vmarena_view *view, size_t from, size_t length) {
-    struct record *record = record_of(view);
     struct range range;
-    if (record == NULL) return -EBADF;
-    int error = find_range(record, &range, from, length);
+    int error = find_range(&range, view, from, length);
     return error != 0 || range.bytes == 0 ? error : populate_pages(range.pages, range.bytes);
 }
 
 int vmarena_view_lock(struct vmarena_view *view, size_t from, size_t length) {
-    struct record *record = record_of(view);
     struct range range;
-    if (record == NULL) return -EBADF;
-    int error = find_range(record, &range, from, length);
+    int error = find_range(&range, view, from, length);
     return error != 0 || range.bytes == 0 ? error : lock_pages(range.pages, range.bytes);
 }
 
 int vmarena_view_unlock(struct vmarena_view *view, size_t from, size_t length) {
-    struct record *record = record_of(view);
     struct range range;
-    if (record == NULL) return -EBADF;
-    int error = find_range(record, &range, from, length);
+    int error = find_range(&range, view, from, length);
     if (error != 0 || range.bytes == 0) return error;
     error = vmarena_prim_unlock(range.pages, range.bytes);
     return error == 0 ? 0 : vmarena_fail_call(error, "munlock", range.bytes);

@@ -876,6 +876,38 @@ static void test_errors(void **state) {
     assert_int_equal(vmarena_create(&arena, &options), -EINVAL);
 }
 
+/* What the kernel could do but for the process's limit is told apart from what it cannot; and another way is found. */
+static void snap_without_descriptors(void *arg) {
+    (void)arg;
+    struct vmarena_snapshot *snapshot;
+    struct vmarena *arena;
+    struct vmarena_options options = {.reserve = 64 * page};
+    CHECK(vmarena_fault_reassert() == 0);
+    CHECK(vmarena_create(&arena, &options) == 0);
+    unsigned char *bytes = vmarena_alloc(arena, 10 * page, 1);
+    CHECK(bytes != NULL);
+    memset(bytes, 1, 10 * page);
+    CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, 0}) == 0);
+    CHECK(vmarena_snapshot(&snapshot, arena, VMARENA_TRACK_SCAN) == -EMFILE);
+    CHECK(strstr(vmarena_explain(), "Too many open files") != NULL);
+    CHECK(vmarena_snapshot(&snapshot, arena, VMARENA_TRACK_AUTO) == 0);
+    bytes[3 * page] = 2;
+    CHECK(vmarena_restore(arena, snapshot) == 0);
+    for (size_t i = 0; i < 10 * page; i++) CHECK(bytes[i] == 1);
+    vmarena_snapshot_free(snapshot);
+    vmarena_destroy(arena);
+}
+
+static void test_no_descriptors(void **state) {
+    (void)state;
+    ready();
+    if (!can(VMARENA_TRACK_SCAN)) {
+        print_message("skip: the kernel cannot track writes here\n");
+        skip();
+    }
+    assert_runs(snap_without_descriptors, NULL);
+}
+
 static void test_nothing_allocated(void **state) {
     (void)state;
     ready();
@@ -995,6 +1027,7 @@ int main(void) {
         cmocka_unit_test(test_tracking_anew_while_a_child_lives),
         cmocka_unit_test(test_child_keeps_the_file_of_its_parent),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_nothing_allocated),
         cmocka_unit_test(test_by_steps),
         cmocka_unit_test(test_sealed),

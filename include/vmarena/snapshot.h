@@ -67,7 +67,7 @@ struct vmarena_snapshot;
  * those by TRACK_FILE and _COMPARE must track alike.
  * -EOPNOTSUPP: the tracking asked for is not possible (AUTO always is; _SCAN and _PROTECT are not with VMARENA_MEMFD, nor on
  * hugetlb pages). -EBUSY: the arena's pages are tracked otherwise already. -EACCES: the arena is not readable, or not
- * writable with _SCAN or _PROTECT. -ENOMEM, -EPERM (sealed): refused. -EINVAL: no such tracking, or out is NULL.
+ * writable with _SCAN or _PROTECT. -ENOMEM, -EMFILE (_SCAN), -EPERM (sealed): refused. -EINVAL: no such tracking, or out is NULL.
  */
 VMARENA_API int vmarena_snapshot(struct vmarena_snapshot **out, struct vmarena *arena, enum vmarena_tracking tracking);
 
