@@ -609,12 +609,13 @@ extern "C" {
     pub fn vmarena_fault_explain(fault: *const vmarena_fault, text: *mut c_char, size: usize) -> usize;
 }
 
-/// The inline fast path of `vmarena/arena.h`, the same test for test.
+/// The inline fast path of `vmarena/arena.h`, test for test: an address that is not 0, or `None` where only the slow path
+/// can tell.
 ///
 /// # Safety
 /// `arena` is a live arena that no other thread uses meanwhile. The arguments may be anything.
 #[inline]
-pub unsafe fn vmarena_alloc(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void {
+pub unsafe fn vmarena_alloc_fast(arena: *mut vmarena, size: usize, align: usize) -> Option<usize> {
     let mask = align.wrapping_sub(1);
     let uneven = align & mask;
     let spread = if usize::BITS > 32 { uneven.wrapping_neg() } else { usize::from(uneven != 0).wrapping_neg() };
@@ -622,28 +623,37 @@ pub unsafe fn vmarena_alloc(arena: *mut vmarena, size: usize, align: usize) -> *
     let (last, carry) = before.overflowing_add(size.wrapping_sub(1));
     let last = last | usize::from(carry).wrapping_neg();
     if last >= (*arena).limit {
-        return vmarena_alloc_slow(arena, size, align);
+        return None;
     }
     (*arena).cursor = last + 1;
-    (before + 1) as *mut c_void
+    Some(before.wrapping_add(1))
 }
 
-/// As [`vmarena_alloc`] for layouts that are constants: what the C header finds by `__builtin_constant_p`. No arena lies
+/// As [`vmarena_alloc_fast`] for layouts that are constants: what the C header finds by `__builtin_constant_p`. No arena lies
 /// within 128 KiB of the top of the address space, so that the addition cannot overflow.
 ///
 /// # Safety
-/// As [`vmarena_alloc`]; `size` is from 1 to 65536, and `align` a power of two up to 4096.
+/// As [`vmarena_alloc_fast`]; `size` is from 1 to 65536, and `align` a power of two up to 4096.
 #[inline]
-pub unsafe fn vmarena_alloc_fixed(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void {
+pub unsafe fn vmarena_alloc_fixed(arena: *mut vmarena, size: usize, align: usize) -> Option<usize> {
     debug_assert!(size - 1 < 65536 && align.is_power_of_two() && align <= 4096);
     let before = (*arena).cursor | (align - 1);
     let end = before.wrapping_add(size);
     if end > (*arena).limit {
-        return vmarena_alloc_slow(arena, size, align);
+        return None;
     }
     (*arena).cursor = end;
-    if before == usize::MAX {
-        std::hint::unreachable_unchecked(); // what is returned here is not null
+    Some(before.wrapping_add(1))
+}
+
+/// `vmarena_alloc` of `vmarena/arena.h`.
+///
+/// # Safety
+/// As [`vmarena_alloc_fast`].
+#[inline]
+pub unsafe fn vmarena_alloc(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void {
+    match vmarena_alloc_fast(arena, size, align) {
+        Some(address) => address as *mut c_void,
+        None => vmarena_alloc_slow(arena, size, align),
     }
-    (before + 1) as *mut c_void
 }

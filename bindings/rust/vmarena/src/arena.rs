@@ -289,12 +289,22 @@ impl Arena {
     /// `ENOSPC`, `ENOMEM`, or `EINVAL` for an alignment larger than the arena.
     #[inline]
     pub fn try_alloc_layout(&self, layout: Layout) -> Result<NonNull<u8>, Error> {
-        // SAFETY: the arena is live, and not shared between threads.
-        let object = unsafe { sys::vmarena_alloc(self.as_raw(), layout.size(), layout.align()) };
-        match NonNull::new(object.cast()) {
-            Some(object) => Ok(object),
-            None => alloc_failed(layout),
+        // SAFETY: the arena is live, and not shared between threads; an address found is not 0.
+        match unsafe { sys::vmarena_alloc_fast(self.as_raw(), layout.size(), layout.align()) } {
+            Some(address) => Ok(unsafe { NonNull::new_unchecked(address as *mut u8) }),
+            None => self.alloc_slow(layout),
         }
+    }
+
+    #[cold]
+    fn alloc_slow(&self, layout: Layout) -> Result<NonNull<u8>, Error> {
+        if layout.size() == 0 {
+            // SAFETY: an alignment is never 0.
+            return Ok(unsafe { NonNull::new_unchecked(layout.align() as *mut u8) });
+        }
+        // SAFETY: the arena is live, and not shared between threads.
+        let object = unsafe { sys::vmarena_alloc_slow(self.as_raw(), layout.size(), layout.align()) };
+        NonNull::new(object.cast()).ok_or_else(|| Error::last(OUT_OF_MEMORY))
     }
 
     /// Memory for a T, by the shorter path where its layout allows.
@@ -304,12 +314,17 @@ impl Arena {
         if layout.size() == 0 || layout.size() > 65536 || layout.align() > 4096 {
             return self.alloc_layout(layout).cast();
         }
-        // SAFETY: the arena is live, and not shared between threads; the layout is within what the function takes.
-        let object = unsafe { sys::vmarena_alloc_fixed(self.as_raw(), layout.size(), layout.align()) };
-        match NonNull::new(object) {
-            Some(object) => object.cast(),
-            None => give_up(&Error::last(OUT_OF_MEMORY)),
+        // SAFETY: the arena is live, and not shared between threads; the layout is within what the function takes, and an
+        // address found is not 0.
+        match unsafe { sys::vmarena_alloc_fixed(self.as_raw(), layout.size(), layout.align()) } {
+            Some(address) => unsafe { NonNull::new_unchecked(address as *mut T) },
+            None => self.alloc_or_panic(layout).cast(),
         }
+    }
+
+    #[cold]
+    fn alloc_or_panic(&self, layout: Layout) -> NonNull<u8> {
+        self.alloc_slow(layout).unwrap_or_else(|error| give_up(&error))
     }
 
     #[inline]
@@ -599,15 +614,6 @@ impl Arena {
 
 /// What a null pointer from an allocation stands for; the sentence says more.
 const OUT_OF_MEMORY: c_int = -12;
-
-#[cold]
-fn alloc_failed(layout: Layout) -> Result<NonNull<u8>, Error> {
-    if layout.size() == 0 {
-        // SAFETY: an alignment is never 0.
-        return Ok(unsafe { NonNull::new_unchecked(layout.align() as *mut u8) });
-    }
-    Err(Error::last(OUT_OF_MEMORY))
-}
 
 #[cold]
 fn give_up(error: &Error) -> ! {
