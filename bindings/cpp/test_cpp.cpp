@@ -70,6 +70,21 @@ TEST(Arena, BadRequests) {
     EXPECT_THROW((void)arena.create_array<int>(0), std::bad_alloc);
 }
 
+TEST(Arena, ResizesAndClears) {
+    vmar::arena arena;
+    void *object = arena.alloc(10);
+    EXPECT_EQ(arena.try_resize(object, 10, 20), object);
+    (void)arena.alloc(1);
+    EXPECT_NE(arena.try_resize(object, 20, 30), object);
+    EXPECT_EQ(arena.try_resize(object, 20, SIZE_MAX), nullptr);
+    arena.reset();
+    std::memset(arena.alloc(100), 1, 100);
+    arena.reset();
+    auto *bytes = static_cast<unsigned char *>(arena.try_alloc_zeroed(100));
+    ASSERT_NE(bytes, nullptr);
+    for (int i = 0; i < 100; i++) EXPECT_EQ(bytes[i], 0);
+}
+
 TEST(MarkScope, TakesBack) {
     vmar::arena arena;
     (void)arena.alloc(100);
@@ -184,7 +199,8 @@ TEST(Pmr, ContainersLiveInArenas) {
         EXPECT_TRUE(arena.owns(words.data()));
         EXPECT_TRUE(arena.owns(words.back().data()));
         EXPECT_NE(resource.allocate(0, 1), nullptr);
-        EXPECT_THROW((void)resource.allocate(SIZE_MAX, 1), std::bad_alloc);
+        volatile std::size_t most = SIZE_MAX; // volatile: the compiler would warn of what is tested
+        EXPECT_THROW((void)resource.allocate(most, 1), std::bad_alloc);
         arena.check();
     }
 }

@@ -234,6 +234,10 @@ class arena {
     void *try_alloc_zeroed(std::size_t size, std::size_t align = alignof(std::max_align_t)) noexcept {
         return ::vmarena_alloc_zeroed(handle_, size, align);
     }
+    // In place where it can, otherwise moved; nullptr: the object is as it was.
+    void *try_resize(void *object, std::size_t old_size, std::size_t new_size) noexcept {
+        return ::vmarena_resize(handle_, object, old_size, new_size);
+    }
     template <class T, class... Arguments> T *create(Arguments &&...arguments) {
         static_assert(std::is_trivially_destructible_v<T>, "an arena runs no destructors");
         return ::new (alloc(sizeof(T), alignof(T))) T(std::forward<Arguments>(arguments)...);
