@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the tests of `vmarena guard` share: running it, and TAP."""
 import re
+import signal
 import subprocess
 import sys
 import traceback
@@ -10,6 +11,12 @@ TOTALS = re.compile(r"vmarena guard: ([0-9,]+) objects? guarded, ([0-9,]+) ungua
                     r"(?:, ([0-9,]+) refused)?, peak ([0-9,]+) live in [^,]+, ([0-9,]+) errors?"
                     r"(?:, ([0-9,]+) repeated)?(?:, ([0-9,]+) more places not recorded)?"
                     r"(?:, ([0-9,]+) suppressed)?(?:, ([0-9,]+) processes)?")
+
+
+# Whoever runs the tests in the background may have them ignored (nohup, a shell's &), and programs would inherit that.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Skip(Exception):
