@@ -142,14 +142,35 @@ static const ElfW(Shdr) * section(const struct vmarena_elf *elf, size_t index) {
     return at % sizeof(void *) != 0 ? NULL : part(elf, at, sizeof(ElfW(Shdr)));
 }
 
-static bool offers(const struct vmarena_elf *elf, const ElfW(Shdr) * table, const char *function) {
+/* The symbols of a table, and where their names are. */
+struct symbols {
+    const ElfW(Sym) * symbol;
+    size_t count;
+    uint64_t names;
+};
+
+static struct symbols symbols_of(const struct vmarena_elf *elf, const ElfW(Shdr) * table) {
+    struct symbols none = {.count = 0};
     const ElfW(Shdr) *strings = section(elf, table->sh_link);
-    if (strings == NULL || table->sh_offset % sizeof(void *) != 0) return false;
+    if (strings == NULL || table->sh_offset % sizeof(void *) != 0) return none;
     const ElfW(Sym) *symbols = part(elf, table->sh_offset, table->sh_size);
-    size_t count = symbols == NULL ? 0 : table->sh_size / sizeof *symbols;
-    for (size_t i = 0; i < count; i++) {
-        if ((symbols[i].st_info & 15) != STT_FUNC || symbols[i].st_shndx == SHN_UNDEF) continue;
-        const char *name = string_at(elf, strings->sh_offset + symbols[i].st_name);
+    if (symbols == NULL) return none;
+    return (struct symbols){symbols, table->sh_size / sizeof *symbols, strings->sh_offset};
+}
+
+static const char *name_of(const struct vmarena_elf *elf, const struct symbols *symbols, size_t index) {
+    return string_at(elf, symbols->names + symbols->symbol[index].st_name);
+}
+
+static bool is_function(const ElfW(Sym) * symbol) {
+    unsigned type = symbol->st_info & 15;
+    return (type == STT_FUNC || type == STT_GNU_IFUNC) && symbol->st_shndx != SHN_UNDEF;
+}
+
+static bool offers(const struct vmarena_elf *elf, const ElfW(Shdr) * table, const char *function) {
+    struct symbols symbols = symbols_of(elf, table);
+    for (size_t i = 0; i < symbols.count; i++) {
+        const char *name = is_function(&symbols.symbol[i]) ? name_of(elf, &symbols, i) : NULL;
         if (name != NULL && strcmp(name, function) == 0) return true;
     }
     return false;
@@ -163,9 +184,7 @@ bool vmarena_elf_offers(const struct vmarena_elf *elf, const char *function) {
 }
 
 static bool holds(const ElfW(Sym) * symbol, uint64_t address) {
-    unsigned type = symbol->st_info & 15;
-    if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbol->st_shndx == SHN_UNDEF) return false;
-    return address - symbol->st_value < (symbol->st_size == 0 ? 1 : symbol->st_size);
+    return is_function(symbol) && address - symbol->st_value < (symbol->st_size == 0 ? 1 : symbol->st_size);
 }
 
 /* Of several names for one function, the one with the fewest underscores in front. */
@@ -175,16 +194,12 @@ static bool is_nicer(const char *name, const char *than) {
 
 static const char *search(const struct vmarena_elf *elf, const ElfW(Shdr) * table, uint64_t address, uint64_t *into) {
     const char *best = NULL;
-    const ElfW(Shdr) *strings = section(elf, table->sh_link);
-    if (strings == NULL || table->sh_offset % sizeof(void *) != 0) return NULL;
-    const ElfW(Sym) *symbols = part(elf, table->sh_offset, table->sh_size);
-    size_t count = symbols == NULL ? 0 : table->sh_size / sizeof *symbols;
-    for (size_t i = 0; i < count; i++) {
-        if (!holds(&symbols[i], address)) continue;
-        const char *name = string_at(elf, strings->sh_offset + symbols[i].st_name);
+    struct symbols symbols = symbols_of(elf, table);
+    for (size_t i = 0; i < symbols.count; i++) {
+        const char *name = holds(&symbols.symbol[i], address) ? name_of(elf, &symbols, i) : NULL;
         if (name == NULL || !is_nicer(name, best)) continue;
         best = name;
-        *into = address - symbols[i].st_value;
+        *into = address - symbols.symbol[i].st_value;
     }
     return best;
 }
