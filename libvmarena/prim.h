@@ -134,6 +134,9 @@ void vmarena_prim_file_close(int fd);
 /* What the descriptor was opened for. */
 void vmarena_prim_file_access(int fd, bool *reads, bool *writes);
 
+/* Whether it is on hugetlbfs: its pages are larger than those that all is counted in here. */
+bool vmarena_prim_file_is_huge(int fd);
+
 /* Signal-safe, as fstat(2) is. */
 int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out);
 

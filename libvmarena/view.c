@@ -206,9 +206,11 @@ static int check_options(const struct vmarena_view_options *options) {
 static int check_file(int fd, struct vmarena_prim_file *file) {
     int error = vmarena_prim_file_look(fd, file);
     if (error != 0) return vmarena_fail_call(error, "fstat", 0);
-    if (file->special != NULL)
+    const char *special = file->special;
+    if (special == NULL && vmarena_prim_file_is_huge(fd)) special = "a file on hugetlbfs";
+    if (special != NULL)
         return vmarena_fail(file->directory ? -EISDIR : -ENODEV, "this is %s, and only a regular file has a view",
-                            file->special);
+                            special);
     if (file->size == 0)
         return vmarena_fail(-ENODATA,
                             "the file is empty (or, as in /proc, made up as it is read): there is nothing to map");

@@ -10,11 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
-#include <sys/syscall.h>
-#endif
-
-#ifdef __linux__
 #include <linux/magic.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #endif
 
@@ -55,8 +52,7 @@ static const char *special(mode_t mode) {
     return S_ISREG(mode) ? NULL : "no regular file";
 }
 
-/* Its pages are larger than those that all is counted in here. */
-static bool is_on_hugetlbfs(int fd) {
+bool vmarena_prim_file_is_huge(int fd) {
 #ifdef __linux__
     struct statfs system;
     return fstatfs(fd, &system) == 0 && system.f_type == HUGETLBFS_MAGIC;
@@ -69,7 +65,6 @@ int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out) {
     struct stat status;
     if (fstat(fd, &status) != 0) return -errno;
     out->special = special(status.st_mode);
-    if (out->special == NULL && is_on_hugetlbfs(fd)) out->special = "a file on hugetlbfs";
     out->directory = S_ISDIR(status.st_mode);
     out->size = status.st_size > 0 ? (uint64_t)status.st_size : 0;
     return 0;
