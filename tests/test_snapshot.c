@@ -64,6 +64,14 @@ static bool can(enum vmarena_tracking way) {
     return error == 0;
 }
 
+#define skip_unless_scanned()                                                                                          \
+    do {                                                                                                               \
+        if (!can(VMARENA_TRACK_SCAN)) {                                                                                \
+            print_message("skip: the kernel cannot track writes here\n");                                              \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
 static uint64_t seed = 1;
 static size_t random_below(size_t limit) {
     seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
@@ -606,10 +614,7 @@ static void test_protect_is_invisible(void **state) {
 
 static void test_system_calls_write_where_the_kernel_tracks(void **state) {
     (void)state;
-    if (!can(VMARENA_TRACK_SCAN)) {
-        print_message("skip: the kernel cannot track writes here\n");
-        skip();
-    }
+    skip_unless_scanned();
     struct vmarena *arena = make(VMARENA_TRACK_SCAN, 64 * page);
     unsigned char *bytes = take(arena, 20 * page);
     memset(bytes, 1, 20 * page);
@@ -759,10 +764,7 @@ static void test_tracking_anew_while_a_child_lives(void **state) {
     (void)state;
     int to_child[2], status;
     char byte = 0;
-    if (!can(VMARENA_TRACK_SCAN)) {
-        print_message("skip: the kernel cannot track writes here\n");
-        skip();
-    }
+    skip_unless_scanned();
     struct vmarena *arena = make(VMARENA_TRACK_SCAN, 64 * page);
     unsigned char *bytes = take(arena, 10 * page);
     memset(bytes, 1, 10 * page);
@@ -901,10 +903,7 @@ static void snap_without_descriptors(void *arg) {
 static void test_no_descriptors(void **state) {
     (void)state;
     ready();
-    if (!can(VMARENA_TRACK_SCAN)) {
-        print_message("skip: the kernel cannot track writes here\n");
-        skip();
-    }
+    skip_unless_scanned();
     assert_runs(snap_without_descriptors, NULL);
 }
 
