@@ -30,18 +30,39 @@ def run(*command, cwd, **more):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def source(tmp_path_factory):
+    """The source distribution, unpacked."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("a source distribution is made of a git checkout")
     folder = tmp_path_factory.mktemp("packed")
     run(sys.executable, "-c", f"import mesonpy; mesonpy.build_sdist({str(folder)!r})", cwd=ROOT)
     (packed,) = folder.glob("*.tar.gz")
     shutil.unpack_archive(packed, folder)
-    source = folder / packed.name.removesuffix(".tar.gz")
+    return folder / packed.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
     make = (sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, source)
     run(*make, cwd=folder)
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def test_the_source_distribution_holds_every_file(source):
+    """What lies behind a link, too: an archive of this kind has no links that leave their folder."""
+    tracked = run("git", "ls-files", "-s", cwd=ROOT).splitlines()
+    links = {name for mode, name in ((line.split()[0], line.split("\t")[1]) for line in tracked) if mode == "120000"}
+    assert links, "the test is about links"
+    names = {line.split("\t")[1] for line in tracked}
+    for link in links:
+        target = os.path.normpath(os.path.join(os.path.dirname(link), os.readlink(ROOT / link)))
+        behind = {link + name.removeprefix(target) for name in names if name == target or name.startswith(target + "/")}
+        assert behind
+        names = (names - {link}) | behind
+    assert {str(path.relative_to(source)) for path in source.rglob("*") if not path.is_dir()} == names | {"PKG-INFO"}
+    assert not any(path.is_symlink() for path in source.rglob("*"))
 
 
 def test_the_wheel_is_for_every_cpython(wheel):
