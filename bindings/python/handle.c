@@ -409,10 +409,7 @@ PyObject *vmarena_py_close(PyObject *object) {
         PyErr_SetString(PyExc_TypeError, "not a handle");
         return NULL;
     }
-    if (handle->object == NULL) {
-        PyErr_Format(PyExc_ValueError, "the %s is closed already", kind_names[handle->kind]);
-        return NULL;
-    }
+    if (handle->object == NULL) Py_RETURN_NONE;
     if (!vmarena_py_may_take(handle, 0, "close")) return NULL;
     vmarena_py_take(handle, 0);
     destroy(handle);

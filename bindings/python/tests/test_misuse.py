@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Wrong use is a Python error, and the interpreter lives on."""
 
+import copy
+import pickle
 import random
 
 import pytest
@@ -40,7 +42,7 @@ def test_use_of_a_closed_arena():
         lambda: arena.protect(Prot.READ), lambda: arena.protected(Prot.READ).__enter__(),
         lambda: arena.protect_range(address, PAGE, Prot.READ), lambda: arena.discard(address, PAGE),
         lambda: arena.prefault(1), arena.seal, lambda: arena.owns(address), arena.stats, arena.open_on_fault,
-        arena.__enter__, arena.close,
+        arena.__enter__,
     ):
         with pytest.raises(ValueError, match="closed"):
             use()
@@ -54,7 +56,7 @@ def test_use_of_a_closed_heap():
     memory = heap.alloc(10)
     address = memory.address
     heap.close()
-    for use in (lambda: heap.alloc(1), heap.check, heap.stats, lambda: heap.owns(address), heap.__enter__, heap.close):
+    for use in (lambda: heap.alloc(1), heap.check, heap.stats, lambda: heap.owns(address), heap.__enter__):
         with pytest.raises(ValueError, match="closed"):
             use()
     for use in (lambda: heap.free(memory), lambda: heap.resize(memory, 1), lambda: bytes(memory), memory.check):
@@ -68,17 +70,58 @@ def test_use_of_a_closed_view(file):
     view.close()
     for use in (view.read, lambda: view.write(0, b"x"), lambda: len(view), lambda: view.data, lambda: view.offset,
                 lambda: view.move(0), view.sync, lambda: view.advise("normal"), view.populate, view.lock, view.unlock,
-                view.info, view.__enter__, view.close):
+                view.info, view.__enter__):
         with pytest.raises(ValueError, match="closed"):
             use()
     with pytest.raises(ValueError, match="released"):
         bytes(data)
 
 
+def owners(file):
+    counters = [vmarena.Counters()] if vmarena.caps().perf_counters else []
+    return [Arena(PAGE), Heap(), View(file), Arena(PAGE).snapshot(), *counters]
+
+
+def test_closing_again_does_nothing(file):
+    for owner in owners(file):
+        owner.close()
+        owner.close()
+        assert owner.closed
+
+
+def test_closing_again_does_not_close_a_successor():
+    """The second close() finds a handle without an arena, whatever lies at its address now."""
+    first = Arena(PAGE)
+    first.close()
+    second = Arena(PAGE)
+    memory = second.alloc(4)
+    first.close()
+    vmarena.write(memory, b"1234")
+    assert bytes(memory) == b"1234" and not second.closed
+
+
 def test_closing_in_the_block_is_fine(file):
-    for owner in (Arena(PAGE), Heap(), View(file)):
+    for owner in owners(file):
         with owner:
             owner.close()
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda f: f.__name__)
+def test_what_owns_memory_is_not_copied(duplicate, file):
+    for owner in owners(file):
+        with pytest.raises(TypeError, match=f"a vmarena.{type(owner).__name__} cannot be copied or pickled"):
+            duplicate(owner)
+        assert not owner.closed
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda f: f.__name__)
+def test_memory_and_marks_are_not_copied(arena, duplicate):
+    for thing in (arena.alloc(10), arena.mark(), arena._handle):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            duplicate(thing)
 
 
 # ---- sizes, alignments, addresses ------------------------------------------------------------------------------------

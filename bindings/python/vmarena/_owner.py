@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What owns memory: closed once, and not while buffers are out."""
+"""What owns memory: closed by close() or the last reference, and not while buffers are out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from . import _vmarena as _c
 
 if TYPE_CHECKING:
-    from typing import Literal, Self
+    from typing import Literal, NoReturn, Self, SupportsIndex
 
 
 class Owner:
-    """Of an arena, a heap or a view."""
+    """The base of arenas, heaps, views, snapshots and sets of counters."""
 
     _handle: _c.Handle
 
@@ -22,8 +22,12 @@ class Owner:
         return self._handle.closed
 
     def close(self) -> None:
-        """Unmaps the memory. BufferError while a buffer of it is out; ValueError where it was closed already."""
+        """Unmaps the memory. Raises BufferError while a buffer of it is out. A second call does nothing."""
         _c.close(self._handle)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # copy, deepcopy and pickle all come here. A copy would share the handle, and close it for both.
+        raise TypeError(f"a vmarena.{type(self).__name__} cannot be copied or pickled: it owns its memory")
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -34,6 +38,5 @@ class Owner:
         # Closing in the block is fine. A buffer that the error's traceback keeps alive would hide the error, which
         # matters more; the memory then goes with the last buffer.
         with contextlib.suppress(*(() if error is None else (BufferError,))):
-            if not self.closed:
-                self.close()
+            self.close()
         return False
