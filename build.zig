@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT
 const std = @import("std");
 
-/// The C sources are listed once, for Meson: every quoted name that ends in .c.
-const meson_list = @embedFile("libvmarena/meson.build");
-const separate = "guarded.c";
-
 const flags = [_][]const u8{
     "-std=c11",
     "-D_GNU_SOURCE",
@@ -14,16 +10,36 @@ const flags = [_][]const u8{
     "-fno-sanitize=undefined",
 };
 
-fn cSources(allocator: std.mem.Allocator) []const []const u8 {
+/// Every C file below libvmarena/, as paths from there. The test "sources" holds Meson's list against the same files.
+fn cSources(b: *std.Build) ![]const []const u8 {
+    const io = b.graph.io;
+    // Zig 0.17 remembers what build.zig asked for, and must know which folders to look at again.
+    const remembers = @hasDecl(std.Build, "dependOnDirectoryContents");
+    if (remembers) b.dependOnDirectoryContents(b.path("libvmarena"));
+    const options: std.Io.Dir.OpenOptions = .{ .iterate = true };
+    const root = if (@hasField(std.Build, "root")) b.root else b.build_root.handle;
+    const folder = try root.openDir(io, "libvmarena", options);
+    defer folder.close(io);
+    var walker = try folder.walk(b.allocator);
+    defer walker.deinit();
     var list: std.ArrayList([]const u8) = .empty;
-    // Split at every quote: a name is a piece without blanks, whatever apostrophes the comments hold.
-    var pieces = std.mem.splitScalar(u8, meson_list, '\'');
-    while (pieces.next()) |name| {
-        if (!std.mem.endsWith(u8, name, ".c") or std.mem.indexOfAny(u8, name, " \n") != null) continue;
-        if (std.mem.eql(u8, name, separate)) continue;
-        list.append(allocator, name) catch @panic("out of memory");
+    while (try walker.next(io)) |entry| {
+        const path = b.dupe(entry.path);
+        if (remembers and entry.kind == .directory) b.dependOnDirectoryContents(b.path("libvmarena").path(b, path));
+        if (std.mem.endsWith(u8, path, ".c")) try list.append(b.allocator, path);
     }
+    std.mem.sort([]const u8, list.items, {}, precedes); // the folder's order is the file system's
     return list.items;
+}
+
+fn precedes(_: void, left: []const u8, right: []const u8) bool {
+    return std.mem.lessThan(u8, left, right);
+}
+
+/// The copy loops of these files must not become calls of memcpy: see there.
+fn mustKeepLoops(path: []const u8) bool {
+    const name = std.fs.path.basename(path);
+    return std.mem.eql(u8, name, "guarded.c") or std.mem.eql(u8, name, "safe_access.c");
 }
 
 fn addLibrary(b: *std.Build, target: std.Build.ResolvedTarget, optimize: std.builtin.OptimizeMode) *std.Build.Step.Compile {
@@ -32,11 +48,13 @@ fn addLibrary(b: *std.Build, target: std.Build.ResolvedTarget, optimize: std.bui
         .linkage = .static,
         .root_module = b.createModule(.{ .target = target, .optimize = optimize, .link_libc = true }),
     });
-    const root = b.path("libvmarena");
     library.root_module.addIncludePath(b.path("include"));
-    library.root_module.addCSourceFiles(.{ .root = root, .files = cSources(b.allocator), .flags = &flags });
-    // Its copy loops must stay loops: see guarded.c.
-    library.root_module.addCSourceFiles(.{ .root = root, .files = &.{separate}, .flags = &(flags ++ .{"-fno-builtin"}) });
+    library.root_module.addIncludePath(b.path("libvmarena"));
+    const root = b.path("libvmarena");
+    for (cSources(b) catch |err| std.debug.panic("libvmarena: {t}", .{err})) |path| {
+        const own: []const []const u8 = if (mustKeepLoops(path)) &(flags ++ .{"-fno-builtin"}) else &flags;
+        library.root_module.addCSourceFile(.{ .file = root.path(b, path), .flags = own });
+    }
     library.installHeadersDirectory(b.path("include"), "", .{});
     return library;
 }

@@ -724,7 +724,7 @@ int vmarena_seal(struct vmarena *handle) {
 
 /* ---- what there is ----------------------------------------------------------------------------------------------- */
 
-void vmarena_stats(const struct vmarena *handle, struct vmarena_stats *out) {
+void vmarena_info(const struct vmarena *handle, struct vmarena_stats *out) {
     if (out == NULL) return;
     *out = (struct vmarena_stats){.reserved = 0};
     const struct vmarena_arena *arena = vmarena_arena_of(handle);
@@ -746,6 +746,12 @@ void vmarena_stats(const struct vmarena *handle, struct vmarena_stats *out) {
     out->named = arena->named;
     out->sealed = arena->sealed;
     out->annotated = arena->annotated;
+}
+
+void vmarena_stats(const struct vmarena *handle, struct vmarena_stats *out) {
+    vmarena_info(handle, out);
+    const struct vmarena_arena *arena = vmarena_arena_of(handle);
+    if (out == NULL || arena == NULL) return;
     (void)vmarena_prim_residency(arena->region.base, arena->region.size, &out->resident, &out->huge);
 }
 

@@ -220,8 +220,8 @@ int vmarena_counters_open(struct vmarena_counters **out, pid_t pid, unsigned fla
 
 int vmarena_counters_read(const struct vmarena_counters *counters, struct vmarena_counts *out) {
     if (counters == NULL || out == NULL) return vmarena_fail(-EINVAL, "vmarena_counters_read: NULL");
+    *out = (struct vmarena_counts){.spare = {0}};
     for (unsigned i = 0; i < VMARENA_COUNTERS; i++) {
-        out->value[i] = 0;
         out->user_only[i] = counters->user_only[i];
         out->error[i] =
             counters->fd[i] < 0 ? counters->fd[i] : vmarena_prim_counter_read(counters->fd[i], &out->value[i]);

@@ -67,6 +67,7 @@ pub const Stats = extern struct {
     named: bool,
     sealed: bool,
     annotated: bool,
+    spare: [4]u64,
 };
 
 pub const Fault = extern struct {
@@ -111,6 +112,7 @@ pub const Caps = extern struct {
     vma_names: bool,
     fault_access: bool,
     strict_overcommit: bool,
+    spare: [4]u64,
 };
 
 pub extern fn vmarena_version() [*:0]const u8;
@@ -133,6 +135,7 @@ pub extern fn vmarena_discard(arena: ?*Handle, start: ?*anyopaque, length: usize
 pub extern fn vmarena_protect(arena: ?*Handle, prot: c_uint) c_int;
 pub extern fn vmarena_protect_range(arena: ?*Handle, start: ?*anyopaque, length: usize, prot: c_uint) c_int;
 pub extern fn vmarena_stats(arena: ?*const Handle, out: *Stats) void;
+pub extern fn vmarena_info(arena: ?*const Handle, out: *Stats) void;
 pub extern fn vmarena_owns(arena: ?*const Handle, address: usize) bool;
 pub extern fn vmarena_try(body: ?*const fn (?*anyopaque) callconv(.c) void, arg: ?*anyopaque, fault: ?*Fault) c_int;
 pub extern fn vmarena_try_any(body: ?*const fn (?*anyopaque) callconv(.c) void, arg: ?*anyopaque, fault: ?*Fault) c_int;
@@ -178,6 +181,7 @@ pub const ViewInfo = extern struct {
     guard: usize,
     tail: usize,
     copied: bool,
+    spare: [4]u64,
 };
 
 pub const Tracking = enum(c_uint) { auto, file, scan, protect, compare };
@@ -188,6 +192,7 @@ pub const SnapshotInfo = extern struct {
     copied: usize,
     restored: usize,
     restores: u64,
+    spare: [4]u64,
 };
 
 pub extern fn vmarena_snapshot(out: *?*Snapshot, arena: ?*Handle, tracking: Tracking) c_int;
@@ -213,6 +218,7 @@ pub const Mapping = extern struct {
     owner_start: u64,
     owner_end: u64,
     objects: u64,
+    spare: [4]u64,
 };
 pub const MapsFn = fn (mapping: *const Mapping, arg: ?*anyopaque) callconv(.c) c_int;
 pub extern fn vmarena_maps(pid: c_int, function: ?*const MapsFn, arg: ?*anyopaque) c_int;
@@ -244,6 +250,7 @@ pub const Totals = extern struct {
     hugetlb: u64,
     swap: u64,
     locked: u64,
+    spare: [4]u64,
 };
 pub extern fn vmarena_totals(pid: c_int, out: *Totals) c_int;
 pub extern fn vmarena_fault_counts(minor: ?*u64, major: ?*u64) c_int;
@@ -261,7 +268,7 @@ pub const Counter = enum(c_uint) {
     cycles,
 };
 pub const Counters = opaque {};
-pub const Counts = extern struct { value: [8]u64, @"error": [8]c_int, user_only: [8]bool };
+pub const Counts = extern struct { value: [8]u64, @"error": [8]c_int, user_only: [8]bool, spare: [4]u64 };
 pub extern fn vmarena_counters_open(out: *?*Counters, pid: c_int, flags: c_uint) c_int;
 pub extern fn vmarena_counters_read(counters: ?*const Counters, out: *Counts) c_int;
 pub extern fn vmarena_counters_close(counters: ?*Counters) void;
@@ -309,6 +316,7 @@ pub const HeapObject = extern struct {
     free_thread: u32,
     alloc_number: u64,
     free_number: u64,
+    spare: [4]u64,
 };
 
 pub const HeapReport = extern struct {
@@ -382,6 +390,7 @@ pub const HeapStats = extern struct {
     map_entry_limit: usize,
     unlocked: bool,
     forked: bool,
+    spare: [4]u64,
 };
 pub extern fn vmarena_heap_stats(heap: ?*const Heap, out: *HeapStats) void;
 

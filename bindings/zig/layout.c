@@ -48,6 +48,7 @@ const size_t layout_stats[] = {
     offsetof(struct vmarena_stats, named),
     offsetof(struct vmarena_stats, sealed),
     offsetof(struct vmarena_stats, annotated),
+    offsetof(struct vmarena_stats, spare),
 };
 const size_t layout_fault[] = {
     sizeof(struct vmarena_fault),
@@ -90,6 +91,7 @@ const size_t layout_caps[] = {
     offsetof(struct vmarena_caps, vma_names),
     offsetof(struct vmarena_caps, fault_access),
     offsetof(struct vmarena_caps, strict_overcommit),
+    offsetof(struct vmarena_caps, spare),
 };
 const size_t layout_view_options[] = {
     sizeof(struct vmarena_view_options),           offsetof(struct vmarena_view_options, mode),
@@ -119,6 +121,7 @@ const size_t layout_heap_object[] = {
     offsetof(struct vmarena_heap_object, free_thread),
     offsetof(struct vmarena_heap_object, alloc_number),
     offsetof(struct vmarena_heap_object, free_number),
+    offsetof(struct vmarena_heap_object, spare),
 };
 const size_t layout_heap_report[] = {
     sizeof(struct vmarena_heap_report),           offsetof(struct vmarena_heap_report, kind),
@@ -166,6 +169,7 @@ const size_t layout_view_info[] = {
     offsetof(struct vmarena_view_info, guard),
     offsetof(struct vmarena_view_info, tail),
     offsetof(struct vmarena_view_info, copied),
+    offsetof(struct vmarena_view_info, spare),
 };
 const size_t layout_snapshot_info[] = {
     sizeof(struct vmarena_snapshot_info),
@@ -174,6 +178,7 @@ const size_t layout_snapshot_info[] = {
     offsetof(struct vmarena_snapshot_info, copied),
     offsetof(struct vmarena_snapshot_info, restored),
     offsetof(struct vmarena_snapshot_info, restores),
+    offsetof(struct vmarena_snapshot_info, spare),
 };
 const size_t layout_mapping[] = {
     sizeof(struct vmarena_mapping),
@@ -191,6 +196,7 @@ const size_t layout_mapping[] = {
     offsetof(struct vmarena_mapping, owner_start),
     offsetof(struct vmarena_mapping, owner_end),
     offsetof(struct vmarena_mapping, objects),
+    offsetof(struct vmarena_mapping, spare),
 };
 const size_t layout_pages[] = {
     sizeof(struct vmarena_pages),
@@ -211,12 +217,12 @@ const size_t layout_totals[] = {
     offsetof(struct vmarena_totals, hugetlb),
     offsetof(struct vmarena_totals, swap),
     offsetof(struct vmarena_totals, locked),
+    offsetof(struct vmarena_totals, spare),
 };
 const size_t layout_counts[] = {
-    sizeof(struct vmarena_counts),
-    offsetof(struct vmarena_counts, value),
-    offsetof(struct vmarena_counts, error),
-    offsetof(struct vmarena_counts, user_only),
+    sizeof(struct vmarena_counts),          offsetof(struct vmarena_counts, value),
+    offsetof(struct vmarena_counts, error), offsetof(struct vmarena_counts, user_only),
+    offsetof(struct vmarena_counts, spare),
 };
 const size_t layout_heap_stats[] = {
     sizeof(struct vmarena_heap_stats),
@@ -246,6 +252,7 @@ const size_t layout_heap_stats[] = {
     offsetof(struct vmarena_heap_stats, map_entry_limit),
     offsetof(struct vmarena_heap_stats, unlocked),
     offsetof(struct vmarena_heap_stats, forked),
+    offsetof(struct vmarena_heap_stats, spare),
 };
 /* The last of each enum: their numbers run from 0. */
 const unsigned last_values[] = {VMARENA_FENCE_START,     VMARENA_GUARD_PROTECT,  VMARENA_COMMIT_PROTECT,

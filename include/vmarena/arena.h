@@ -127,7 +127,8 @@ struct vmarena_stats {
     enum vmarena_commit_policy commit_policy;
     bool named; /* the kernel took the name */
     bool sealed;
-    bool annotated; /* ASan or Valgrind is told of every allocation */
+    bool annotated;    /* ASan or Valgrind is told of every allocation */
+    uint64_t spare[4]; /* 0: room for later versions */
 };
 
 /*
@@ -265,8 +266,14 @@ VMARENA_API int vmarena_prefault(struct vmarena *arena, size_t bytes);
  */
 VMARENA_API int vmarena_seal(struct vmarena *arena);
 
-/* Fills *out; all zero for a NULL or destroyed arena. resident and huge cost a look into /proc. */
+/*
+ * Fills *out; all zero for a NULL or destroyed arena. resident and huge cost a walk through /proc/self, whose time grows
+ * with the resident memory.
+ */
 VMARENA_API void vmarena_stats(const struct vmarena *arena, struct vmarena_stats *out);
+
+/* The same without a system call: what the arena itself knows. resident and huge are 0. */
+VMARENA_API void vmarena_info(const struct vmarena *arena, struct vmarena_stats *out);
 
 /* Whether address lies in the arena's reservation, its guards included. */
 VMARENA_API bool vmarena_owns(const struct vmarena *arena, const void *address);

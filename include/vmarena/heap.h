@@ -80,6 +80,7 @@ struct vmarena_heap_object {
     uint32_t alloc_thread, free_thread; /* the system's thread ids (gettid(2)) */
     uint64_t alloc_number;              /* the how-manieth allocation of the heap it was */
     uint64_t free_number;               /* how many there were at its free */
+    uint64_t spare[4];                  /* 0: room for later versions */
 };
 
 /*
@@ -204,6 +205,7 @@ struct vmarena_heap_stats {
     bool unlocked;          /* the program locked its memory (mlockall(2)), and the heap had to unlock its own:
                                         a locked page takes no marker */
     bool forked;            /* this is the child of a fork */
+    uint64_t spare[4];      /* 0: room for later versions */
 };
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */

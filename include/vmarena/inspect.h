@@ -44,6 +44,7 @@ struct vmarena_mapping {
     const char *owner_name;          /* "" without one, or without a name */
     uint64_t owner_start, owner_end; /* its reservation */
     uint64_t objects; /* live objects of a fenced arena, or of a heap with all its mappings; 0 where none are counted */
+    uint64_t spare[4]; /* 0: room for later versions */
 };
 
 /* Called for one mapping after the other. The strings stand until it returns. Another result than 0 ends the walk. */
@@ -114,6 +115,7 @@ struct vmarena_totals {
     uint64_t hugetlb;                      /* on pages of the hugetlb pool; not in rss */
     uint64_t swap;
     uint64_t locked;
+    uint64_t spare[4]; /* 0: room for later versions */
 };
 VMARENA_API int vmarena_totals(pid_t pid, struct vmarena_totals *out);
 
@@ -161,6 +163,7 @@ struct vmarena_counts {
     /* What the kernel did on its behalf is left out, as faults while read(2) filled its memory: always of the CPU's own
        counters, of the others where more is not allowed. getrusage(2) has those faults. */
     bool user_only[VMARENA_COUNTERS];
+    uint64_t spare[4]; /* 0: room for later versions */
 };
 VMARENA_API int vmarena_counters_read(const struct vmarena_counters *counters, struct vmarena_counts *out);
 

@@ -53,6 +53,7 @@ struct vmarena_caps {
     bool vma_names;         /* PR_SET_VMA_ANON_NAME (Linux 5.17, may be compiled out) */
     bool fault_access;      /* a fault tells read from write */
     bool strict_overcommit; /* vm.overcommit_memory is 2 */
+    uint64_t spare[4];      /* 0: room for later versions */
 };
 
 /*

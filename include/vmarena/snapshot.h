@@ -101,6 +101,7 @@ struct vmarena_snapshot_info {
     size_t copied;                  /* bytes copied to take it */
     size_t restored;                /* bytes brought back by the last vmarena_restore() */
     uint64_t restores;              /* calls of it that succeeded */
+    uint64_t spare[4];              /* 0: room for later versions */
 };
 VMARENA_API int vmarena_snapshot_info(const struct vmarena_snapshot *snapshot, struct vmarena_snapshot_info *out);
 

@@ -71,11 +71,12 @@ struct vmarena_view_info {
     enum vmarena_huge huge_asked, huge_obtained; /* obtained: the advice was taken; "huge" tells what the kernel gave */
     uint64_t file_size;                          /* now, in bytes */
     size_t capacity;                             /* the longest window that the view can show, at any offset */
-    size_t resident; /* bytes of the window's pages mapped in now; 0 where the kernel does not tell */
-    size_t huge;     /* of these, bytes on huge pages */
-    size_t guard;    /* bytes of each guard, the room that the window leaves apart */
-    size_t tail;     /* bytes after the window that do not fault */
-    bool copied;     /* the window is a private copy, see above: a later change of the file is not seen */
+    size_t resident;   /* bytes of the window's pages mapped in now; 0 where the kernel does not tell */
+    size_t huge;       /* of these, bytes on huge pages */
+    size_t guard;      /* bytes of each guard, the room that the window leaves apart */
+    size_t tail;       /* bytes after the window that do not fault */
+    bool copied;       /* the window is a private copy, see above: a later change of the file is not seen */
+    uint64_t spare[4]; /* 0: room for later versions */
 };
 
 /*

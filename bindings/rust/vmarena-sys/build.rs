@@ -16,13 +16,18 @@ fn main() {
     build();
 }
 
+/// All C files below a folder, in the order of their paths.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     println!("cargo:rerun-if-changed={}", folder.display());
-    let mut found: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.extension().map_or(false, |extension| extension == "c"))
-        .collect();
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.expect("a readable folder").path()) {
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().map_or(false, |extension| extension == "c") {
+            found.push(path);
+        }
+    }
     found.sort();
     found
 }
@@ -39,10 +44,10 @@ fn build() {
     let root = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("csrc");
     println!("cargo:include={}", root.join("include").display());
     println!("cargo:rerun-if-changed={}", root.join("include").display());
-    let core = root.join("libvmarena");
-    let (guarded, mut files): (Vec<_>, Vec<_>) =
-        sources(&core).into_iter().partition(|path| path.file_name().map_or(false, |name| name == "guarded.c"));
-    files.extend(sources(&core.join("prim")));
+    let (guarded, files): (Vec<_>, Vec<_>) = sources(&root.join("libvmarena"))
+        .into_iter()
+        .partition(|path| path.file_name().map_or(false, |name| name == "guarded.c"));
+    assert_eq!(guarded.len(), 1, "one file holds the accesses that may fault");
     common(&root).files(files).compile("vmarena");
     // Its copy loops must stay loops: see guarded.c.
     common(&root)

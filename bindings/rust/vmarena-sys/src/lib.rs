@@ -95,6 +95,7 @@ pub struct vmarena_stats {
     pub named: bool,
     pub sealed: bool,
     pub annotated: bool,
+    pub spare: [u64; 4],
 }
 
 pub type vmarena_access = c_uint;
@@ -171,6 +172,7 @@ pub struct vmarena_caps {
     pub vma_names: bool,
     pub fault_access: bool,
     pub strict_overcommit: bool,
+    pub spare: [u64; 4],
 }
 
 pub type vmarena_view_mode = c_uint;
@@ -212,6 +214,7 @@ pub struct vmarena_view_info {
     pub guard: usize,
     pub tail: usize,
     pub copied: bool,
+    pub spare: [u64; 4],
 }
 
 pub type vmarena_view_advice = c_uint;
@@ -243,6 +246,7 @@ pub struct vmarena_snapshot_info {
     pub copied: usize,
     pub restored: usize,
     pub restores: u64,
+    pub spare: [u64; 4],
 }
 
 pub type vmarena_owner = c_uint;
@@ -268,6 +272,7 @@ pub struct vmarena_mapping {
     pub owner_start: u64,
     pub owner_end: u64,
     pub objects: u64,
+    pub spare: [u64; 4],
 }
 
 pub type vmarena_maps_fn = Option<unsafe extern "C" fn(mapping: *const vmarena_mapping, arg: *mut c_void) -> c_int>;
@@ -306,6 +311,7 @@ pub struct vmarena_totals {
     pub hugetlb: u64,
     pub swap: u64,
     pub locked: u64,
+    pub spare: [u64; 4],
 }
 
 pub type vmarena_counter = c_uint;
@@ -334,6 +340,7 @@ pub struct vmarena_counts {
     pub value: [u64; 8],
     pub error: [c_int; 8],
     pub user_only: [bool; 8],
+    pub spare: [u64; 4],
 }
 
 /// A heap; opaque.
@@ -377,6 +384,7 @@ pub struct vmarena_heap_object {
     pub free_thread: u32,
     pub alloc_number: u64,
     pub free_number: u64,
+    pub spare: [u64; 4],
 }
 
 pub type vmarena_heap_error = c_uint;
@@ -568,6 +576,7 @@ extern "C" {
     pub fn vmarena_seal(arena: *mut vmarena) -> c_int;
     #[link_name = "vmarena_stats"]
     pub fn vmarena_stats_get(arena: *const vmarena, out: *mut vmarena_stats);
+    pub fn vmarena_info(arena: *const vmarena, out: *mut vmarena_stats);
     pub fn vmarena_owns(arena: *const vmarena, address: *const c_void) -> bool;
 
     pub fn vmarena_try(
