@@ -36,10 +36,10 @@ fn precedes(_: void, left: []const u8, right: []const u8) bool {
     return std.mem.lessThan(u8, left, right);
 }
 
-/// The copy loops of these files must not become calls of memcpy: see there.
+/// The copy loops of this file must not become calls of memcpy: see there.
 fn mustKeepLoops(path: []const u8) bool {
     const name = std.fs.path.basename(path);
-    return std.mem.eql(u8, name, "guarded.c") or std.mem.eql(u8, name, "safe_access.c");
+    return std.mem.eql(u8, name, "safe_access.c");
 }
 
 fn addLibrary(b: *std.Build, target: std.Build.ResolvedTarget, optimize: std.builtin.OptimizeMode) *std.Build.Step.Compile {

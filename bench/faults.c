@@ -9,9 +9,9 @@
 #include <unistd.h>
 #include <vmarena.h>
 
-#include "prim.h"
-#include "region.h"
-#include "registry.h"
+#include "prim/prim.h"
+#include "region/region.h"
+#include "region/registry.h"
 
 /* ---- a scope in which nothing faults ------------------------------------------------------------------------------- */
 
@@ -139,7 +139,7 @@ static double classify_spots(const struct worker *worker, size_t count) {
         struct vmarena_fault fault = {.signo = SIGSEGV, .address = worker->spots[i % worker->spot_count]};
         const struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);
         bench_must(region != NULL, "the look-up");
-        region->explain(region, &fault);
+        region->attribute(region, &fault);
         bench_must(fault.distance == 1, "the classification");
     }
     return bench_now() - start;

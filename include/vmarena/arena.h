@@ -23,39 +23,13 @@
 #ifndef VMARENA_ARENA_H
 #define VMARENA_ARENA_H
 
-#include "export.h"
+#include "types.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 VMARENA_BEGIN_DECLS
-
-/* Protections, to be combined with |. What the CPU cannot do alone it rounds up: on x86-64 WRITE implies READ. */
-#define VMARENA_NONE 0u
-#define VMARENA_READ 1u
-#define VMARENA_WRITE 2u
-#define VMARENA_EXEC 4u
-
-enum vmarena_fence {
-    VMARENA_FENCE_OFF,   /* bump allocation: objects side by side */
-    VMARENA_FENCE_END,   /* each object ends at a guard (as nearly as its alignment allows): overruns fault */
-    VMARENA_FENCE_START, /* each object starts at a guard: underruns fault */
-};
-
-/* How each page of the reservation becomes usable. */
-enum vmarena_commit_policy {
-    VMARENA_COMMIT_AUTO,      /* asked for: let the library choose by what this process may do */
-    VMARENA_COMMIT_NORESERVE, /* all readable and writable at once; the kernel gives pages on first touch */
-    VMARENA_COMMIT_PROTECT,   /* inaccessible until committed step by step: for strict overcommit and tight limits */
-};
-
-/* What keeps a guard inside a reservation inaccessible. The guards at its edges are always PROT_NONE. */
-enum vmarena_guard_kind {
-    VMARENA_GUARD_AUTO,    /* asked for: markers where trying one works, otherwise mprotect */
-    VMARENA_GUARD_MARKER,  /* MADV_GUARD_INSTALL: no map entry spent, a million guards in one mapping */
-    VMARENA_GUARD_PROTECT, /* mprotect(PROT_NONE): two map entries a guard */
-};
 
 /* Huge pages asked for, and the rung of the ladder obtained. */
 enum vmarena_huge {

@@ -20,7 +20,7 @@
 #ifndef VMARENA_FAULT_H
 #define VMARENA_FAULT_H
 
-#include "export.h"
+#include "types.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -31,36 +31,6 @@
 VMARENA_BEGIN_DECLS
 
 struct vmarena;
-
-enum vmarena_access { VMARENA_ACCESS_UNKNOWN, VMARENA_ACCESS_READ, VMARENA_ACCESS_WRITE, VMARENA_ACCESS_EXEC };
-
-enum vmarena_fault_kind {
-    VMARENA_FAULT_OTHER,            /* none of these: see signo and code */
-    VMARENA_FAULT_OVERRUN,          /* past the end of an object: its guard or slack, or an arena's edge */
-    VMARENA_FAULT_UNDERRUN,         /* before the start of an object */
-    VMARENA_FAULT_USE_AFTER_FREE,   /* an object that was freed, rewound or reset */
-    VMARENA_FAULT_PROTECTED,        /* memory that is there and forbids this access */
-    VMARENA_FAULT_UNMAPPED,         /* nothing is there; `object` may name the nearest memory of ours */
-    VMARENA_FAULT_PAST_END_OF_FILE, /* a page of a file mapping that the file no longer reaches */
-    VMARENA_FAULT_HARDWARE,         /* a memory error (BUS_MCEERR_AR) */
-};
-
-struct vmarena_fault {
-    int signo;     /* SIGSEGV or SIGBUS; 0: no fault */
-    int code;      /* si_code, as in sigaction(2): SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR, ... */
-    void *address; /* the byte that was touched (the first inaccessible one of a wider access) */
-    void *pc;      /* the instruction that touched it; NULL: unknown on this CPU */
-    enum vmarena_access access;
-    enum vmarena_fault_kind kind;
-    void *object;         /* the object whose guard, slack or pages were touched; NULL: none known */
-    size_t object_size;   /* its bytes, as asked for */
-    ptrdiff_t distance;   /* from the object's nearest edge: +1 the first byte past the end, -1 the last before
-                                     the start, 0 inside it */
-    const void *owner;    /* the arena, heap or view that owns the memory; NULL: none. Only to compare with */
-    char owner_name[32];  /* its name, "" if it has none */
-    uint64_t file_offset; /* of the byte in the file, where the owner is a view */
-    uint64_t reserved[4];
-};
 
 /* ---- guarded bodies ------------------------------------------------------------------------------------------- */
 
@@ -162,15 +132,6 @@ VMARENA_API int vmarena_read(const void *address, void *value, size_t size, stru
 VMARENA_API int vmarena_write(void *address, const void *value, size_t size, struct vmarena_fault *fault);
 
 /* ---- repair and retry ------------------------------------------------------------------------------------------- */
-
-/*
- * Called in the signal handler, before any scope is asked, for a fault in the arena's memory or guards. It may make the
- * access legal (mprotect is safe there on Linux, although signal-safety(7) does not list it; vmarena_protect_range on
- * this arena is too) and return true: the access is tried again, for ever if it stays illegal. false: it goes on to the
- * scopes. It returns, and does not jump away. It runs with SIGSEGV and SIGBUS deliverable: a fault of its own, or of
- * a signal handler that interrupts it, is not repaired and dies, or is caught, where it happened.
- */
-typedef bool vmarena_fault_fn(const struct vmarena_fault *fault, void *arg);
 
 /*
  * Sets the arena's repair function; NULL takes it away. Installs the handlers as a scope does (errors as vmarena_try;

@@ -16,7 +16,7 @@
 #ifndef VMARENA_INSPECT_H
 #define VMARENA_INSPECT_H
 
-#include "export.h"
+#include "types.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,29 +26,6 @@
 VMARENA_BEGIN_DECLS
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------ */
-
-enum vmarena_owner { VMARENA_OWNER_NONE, VMARENA_OWNER_ARENA, VMARENA_OWNER_HEAP, VMARENA_OWNER_VIEW };
-
-/* An entry of the memory map, as in /proc/PID/maps (proc_pid_maps(5)). */
-struct vmarena_mapping {
-    uint64_t start, end; /* [start, end), whole pages */
-    uint64_t offset;     /* of start in the file; 0 without one */
-    uint64_t inode;      /* 0: no file */
-    uint32_t device_major, device_minor;
-    unsigned prot;    /* VMARENA_NONE, or _READ, _WRITE, _EXEC combined (arena.h) */
-    bool shared;      /* MAP_SHARED: writes are seen by others */
-    const char *name; /* the file's path as the system writes it, "[heap]" and the like, or "" */
-    /* The arena, heap or view in whose reservation this lies (guards at its edges included), or NONE. Where the edges of
-       neighbours have become one mapping, the first of them. */
-    enum vmarena_owner owner;
-    const char *owner_name;          /* "" without one, or without a name */
-    uint64_t owner_start, owner_end; /* its reservation */
-    uint64_t objects; /* live objects of a fenced arena, or of a heap with all its mappings; 0 where none are counted */
-    uint64_t spare[4]; /* 0: room for later versions */
-};
-
-/* Called for one mapping after the other. The strings stand until it returns. Another result than 0 ends the walk. */
-typedef int vmarena_maps_fn(const struct vmarena_mapping *mapping, void *arg);
 
 /*
  * Calls function for every mapping in ascending order, and returns what it returned last, or 0, or an error. Reads
@@ -67,26 +44,6 @@ VMARENA_API int vmarena_mapping_at(pid_t pid, uint64_t address, struct vmarena_m
 
 /* ---- pages --------------------------------------------------------------------------------------------------------- */
 
-/* What a page is, to be combined. A page that is none of these is not there: touching it would fault it in. */
-#define VMARENA_PAGE_RESIDENT 1u /* in memory, and mapped by the process */
-#define VMARENA_PAGE_SWAPPED 2u  /* out on swap */
-#define VMARENA_PAGE_DIRTY                                                                                             \
-    4u                          /* a private page of the process's own: it was written, or copied on a write. Pages that
-                                    belong to a file or to shared memory are not told apart here: see the totals */
-#define VMARENA_PAGE_FILE 8u    /* belongs to a file or to shared memory */
-#define VMARENA_PAGE_SHARED 16u /* mapped by another process, or twice, as well */
-#define VMARENA_PAGE_HUGE 32u   /* mapped as part of a huge page */
-#define VMARENA_PAGE_GUARD 64u  /* a guard marker (MADV_GUARD_INSTALL): faults whatever the mapping allows */
-#define VMARENA_PAGE_ZERO 128u  /* the system's one page of zeroes: read, and never written */
-#define VMARENA_PAGE_CACHED 256u /* in the page cache though the process has not mapped it: the own process only */
-
-/* Pages side by side that are alike. */
-struct vmarena_pages {
-    uint64_t start, end;
-    unsigned state; /* not 0 */
-};
-typedef int vmarena_pages_fn(const struct vmarena_pages *pages, void *arg);
-
 /*
  * Calls function for each run of like pages in [start, start + length), ascending, leaving out those that are not there,
  * and returns what it returned last, or 0, or an error. start and length are rounded out to pages; what is not mapped
@@ -104,19 +61,6 @@ VMARENA_API int vmarena_residency(pid_t pid, uint64_t start, uint64_t length, un
  */
 VMARENA_API int vmarena_frame(const void *address, uint64_t *frame);
 
-/* Totals of a whole process in bytes, from /proc/PID/smaps_rollup (Linux 4.14), or summed from /proc/PID/smaps. */
-struct vmarena_totals {
-    uint64_t rss;                          /* in memory */
-    uint64_t pss;                          /* the same, with pages shared by n processes counted as 1/n */
-    uint64_t shared_clean, shared_dirty;   /* mapped by others too */
-    uint64_t private_clean, private_dirty; /* not */
-    uint64_t anonymous;                    /* of no file */
-    uint64_t huge;                         /* on transparent huge pages */
-    uint64_t hugetlb;                      /* on pages of the hugetlb pool; not in rss */
-    uint64_t swap;
-    uint64_t locked;
-    uint64_t spare[4]; /* 0: room for later versions */
-};
 VMARENA_API int vmarena_totals(pid_t pid, struct vmarena_totals *out);
 
 /* ---- faults --------------------------------------------------------------------------------------------------------- */
@@ -131,24 +75,8 @@ VMARENA_API int vmarena_thread_fault_counts(uint64_t *minor, uint64_t *major);
 /* The same of any process, its ended children not included, from /proc/PID/stat. */
 VMARENA_API int vmarena_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major);
 
-enum vmarena_counter {
-    VMARENA_COUNT_PAGE_FAULTS,
-    VMARENA_COUNT_MINOR_FAULTS,
-    VMARENA_COUNT_MAJOR_FAULTS,
-    VMARENA_COUNT_TASK_NANOSECONDS, /* time on a CPU */
-    VMARENA_COUNT_DTLB_LOAD_MISSES, /* of user code; the four from here on are the CPU's own, absent in most guests */
-    VMARENA_COUNT_DTLB_STORE_MISSES,
-    VMARENA_COUNT_INSTRUCTIONS,
-    VMARENA_COUNT_CYCLES,
-    VMARENA_COUNTERS
-};
-
 /* A set of the kernel's counters (perf_event_open(2)). */
 struct vmarena_counters;
-
-/* flags for vmarena_counters_open */
-#define VMARENA_COUNT_CHILDREN 1u /* children and threads made from now on, too */
-#define VMARENA_COUNT_AT_EXEC 2u  /* begin when the process calls execve(2) */
 
 /*
  * Counts for one thread (the main thread, where pid names a process; 0: the calling thread). Counters that are not

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #ifdef VMARENA_HAVE_VALGRIND
 #include <valgrind/memcheck.h>
@@ -26,14 +26,14 @@ static bool under_valgrind(void) {
 
 bool vmarena_prim_annotating(void) { return under_asan() || under_valgrind(); }
 
-void vmarena_prim_forbid(const void *address, size_t size) {
+void vmarena_prim_poison(const void *address, size_t size) {
     if (under_asan()) __asan_poison_memory_region(address, size);
 #ifdef VMARENA_HAVE_VALGRIND
     (void)VALGRIND_MAKE_MEM_NOACCESS(address, size);
 #endif
 }
 
-void vmarena_prim_allow(const void *address, size_t size) {
+void vmarena_prim_unpoison(const void *address, size_t size) {
     if (under_asan()) __asan_unpoison_memory_region(address, size);
 #ifdef VMARENA_HAVE_VALGRIND
     (void)VALGRIND_MAKE_MEM_UNDEFINED(address, size);

@@ -5,7 +5,7 @@
  * no process, since the host may have threads, handlers and children of its own. Every attempt has fresh pages and
  * gives back all it took.
  */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 
-#include "linux.h"
+#include "prim/linux.h"
 
 #define DENY_ACCESS 1 /* PKEY_DISABLE_ACCESS, asm-generic/mman-common.h */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -145,7 +145,7 @@ void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const sigin
 __attribute__((unused)) static void forget_frames(uintptr_t fault_stack, uintptr_t top) {
     uintptr_t low = fault_stack < top ? fault_stack : top;
     if (top - low > (uintptr_t)64 << 20) low = top; /* the fault was on another stack */
-    vmarena_prim_allow((const void *)(low - RED_ZONE), top + sizeof(void *) - (low - RED_ZONE));
+    vmarena_prim_unpoison((const void *)(low - RED_ZONE), top + sizeof(void *) - (low - RED_ZONE));
 }
 
 #if defined(__linux__) && defined(__x86_64__)

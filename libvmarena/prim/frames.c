@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "frames.h"
+#include "prim/frames.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,10 +8,10 @@
 #include <stdint.h>
 #include <unistd.h>
 
-#include "../prim.h"
+#include "prim/prim.h"
 
 #ifdef __linux__
-#include "linux.h"
+#include "prim/linux.h"
 #endif
 
 /* The part of a mapping that is stack: [low, high). */

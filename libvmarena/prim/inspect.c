@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the system tells of a process's memory: on Linux /proc/PID and perf_event_open(2), elsewhere getrusage(2). */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ bool vmarena_prim_is_self(pid_t pid) { return pid == 0 || pid == getpid(); }
 #include <signal.h>
 #include <sys/uio.h>
 
-#include "linux.h"
+#include "prim/linux.h"
 
 int vmarena_prim_fault_counts(bool thread, uint64_t *minor, uint64_t *major) {
     return usage(thread ? RUSAGE_THREAD : RUSAGE_SELF, minor, major);
@@ -479,7 +479,7 @@ static int walk(pid_t pid, int fd, struct runs *runs, uint64_t start, uint64_t e
     return result != 0 ? result : flush(runs);
 }
 
-static int look(pid_t pid, int fd, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg) {
+static int look(pid_t pid, int fd, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
     struct runs runs = {.function = function, .arg = arg, .wanted = wish->wanted};
     struct filler filler = {&runs, wish->start};
     uint64_t guard = !wish->by_words && scan_knows(fd, SCAN_GUARD) ? SCAN_GUARD : 0;
@@ -495,7 +495,7 @@ static int look(pid_t pid, int fd, const struct vmarena_prim_pages_wish *wish, v
     return result != 0 ? result : flush(&runs);
 }
 
-int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg) {
+int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
     int fd = proc_open(pid, "pagemap"), result = 0;
     *wish->known = 0;
     if (fd < 0) return fd == NO_MEMORY ? 0 : fd;
@@ -648,7 +648,7 @@ int vmarena_prim_maps_by_query(pid_t pid, vmarena_maps_fn *function, void *arg) 
 int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size) {
     return (void)pid, (void)address, (void)out, (void)name, (void)size, -EOPNOTSUPP;
 }
-int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_wish *wish, vmarena_pages_fn *function, void *arg) {
+int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
     return (void)pid, (void)wish, (void)function, (void)arg, -EOPNOTSUPP;
 }
 int vmarena_prim_frame(const void *address, uint64_t *frame) { return (void)address, (void)frame, -EOPNOTSUPP; }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 
-#include "linux.h"
+#include "prim/linux.h"
 #endif
 
 #ifndef MAP_NORESERVE

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #include <errno.h>
 #include <stdatomic.h>

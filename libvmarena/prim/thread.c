@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -9,11 +9,18 @@
 #include <sys/syscall.h>
 #endif
 
-static pthread_mutex_t global = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t global = PTHREAD_MUTEX_INITIALIZER, pools = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-static void lock(void) { (void)pthread_mutex_lock(&global); }
-static void unlock(void) { (void)pthread_mutex_unlock(&global); }
+/* Both, in their order. */
+static void lock(void) {
+    (void)pthread_mutex_lock(&global);
+    (void)pthread_mutex_lock(&pools);
+}
+static void unlock(void) {
+    (void)pthread_mutex_unlock(&pools);
+    (void)pthread_mutex_unlock(&global);
+}
 
 static _Thread_local uint32_t thread_id;
 
@@ -26,10 +33,17 @@ static void watch_forks(void) { (void)pthread_atfork(lock, unlock, after_fork); 
 
 void vmarena_prim_global_lock(void) {
     (void)pthread_once(&fork_once, watch_forks);
-    lock();
+    (void)pthread_mutex_lock(&global);
 }
 
-void vmarena_prim_global_unlock(void) { unlock(); }
+void vmarena_prim_global_unlock(void) { (void)pthread_mutex_unlock(&global); }
+
+void vmarena_prim_pool_lock(void) {
+    (void)pthread_once(&fork_once, watch_forks);
+    (void)pthread_mutex_lock(&pools);
+}
+
+void vmarena_prim_pool_unlock(void) { (void)pthread_mutex_unlock(&pools); }
 
 int vmarena_prim_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
     (void)pthread_once(&fork_once, watch_forks);

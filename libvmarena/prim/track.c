@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory files, and which pages were written: for snapshots. */
-#include "../prim.h"
+#include "prim/prim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 #include <linux/userfaultfd.h>
 
-#include "linux.h"
+#include "prim/linux.h"
 
 int vmarena_prim_memory_file(int *out, const char *name, uint64_t size) {
     int fd = memfd_create(name, MFD_CLOEXEC);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "unwind.h"
+#include "prim/unwind.h"
 
 #include <stdatomic.h>
 #include <string.h>

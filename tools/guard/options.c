@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "text.h"
+#include "base/text.h"
 
 const struct vmarena_guard_options vmarena_guard_defaults = {
     .align = 16,

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "record.h"
-#include "text.h"
+#include "base/text.h"
 
 /* What a program counter is called; more than one where functions were inlined, the innermost first. */
 struct vmarena_name {

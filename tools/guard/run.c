@@ -18,7 +18,7 @@
 #include "command.h"
 #include "report.h"
 #include "symbols.h"
-#include "text.h"
+#include "base/text.h"
 
 /* ---- where reports go ---- */
 

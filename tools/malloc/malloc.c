@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "prim.h"
+#include "prim/prim.h"
 #include "state.h"
 
 /*

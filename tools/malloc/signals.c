@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "prim.h"
+#include "prim/prim.h"
 #include "state.h"
 
 /*

@@ -7,8 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "guard/text.h"
-#include "prim.h"
+#include "base/text.h"
+#include "prim/prim.h"
 #include "state.h"
 #include "vmarena/error.h"
 

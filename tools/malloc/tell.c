@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "guard/report.h"
-#include "prim.h"
+#include "prim/prim.h"
 #include "state.h"
 
 /* The heap leaves room for frames of its own, of which there are none here. */

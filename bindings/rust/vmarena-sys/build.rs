@@ -34,7 +34,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 fn common(root: &Path) -> cc::Build {
     let mut build = cc::Build::new();
-    build.std("c11").define("_GNU_SOURCE", None).include(root.join("include")).warnings(true);
+    build.std("c11").define("_GNU_SOURCE", None).include(root.join("include")).include(root.join("libvmarena")).warnings(true);
     // The handler reads thread-local state: initial-exec never allocates it at the first touch.
     build.flag("-ftls-model=initial-exec").flag("-fvisibility=hidden");
     build
@@ -44,15 +44,15 @@ fn build() {
     let root = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("csrc");
     println!("cargo:include={}", root.join("include").display());
     println!("cargo:rerun-if-changed={}", root.join("include").display());
-    let (guarded, files): (Vec<_>, Vec<_>) = sources(&root.join("libvmarena"))
+    let (safe_access, files): (Vec<_>, Vec<_>) = sources(&root.join("libvmarena"))
         .into_iter()
-        .partition(|path| path.file_name().map_or(false, |name| name == "guarded.c"));
-    assert_eq!(guarded.len(), 1, "one file holds the accesses that may fault");
+        .partition(|path| path.file_name().map_or(false, |name| name == "safe_access.c"));
+    assert_eq!(safe_access.len(), 1, "one file holds the accesses that may fault");
     common(&root).files(files).compile("vmarena");
-    // Its copy loops must stay loops: see guarded.c.
+    // Its copy loops must stay loops: see safe_access.c.
     common(&root)
-        .files(guarded)
+        .files(safe_access)
         .flag("-fno-builtin")
         .flag_if_supported("-fno-tree-loop-distribute-patterns")
-        .compile("vmarena_guarded");
+        .compile("vmarena_safe_access");
 }

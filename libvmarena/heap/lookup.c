@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* Address → object. Everything here may run in a signal handler while other threads change what it reads. */
+#include <errno.h>
+
+#include "base/error.h"
+#include "region/guard_layout.h"
+#include "heap/heap.h"
+#include "prim/prim.h"
+
+static bool has_object(const struct vmarena_slot *slot) {
+    return atomic_load_explicit(&slot->state, memory_order_acquire) != VMARENA_SLOT_EMPTY;
+}
+
+/* An object that is being freed is not freed yet. */
+static bool is_freed(const struct vmarena_slot *slot) {
+    return vmarena_load_relaxed(slot->state) == VMARENA_SLOT_FREED;
+}
+
+static size_t apart(const struct vmarena_slot *slot, uintptr_t address) {
+    return vmarena_object_gap(vmarena_load_relaxed(slot->start), vmarena_load_relaxed(slot->size), address);
+}
+
+static bool is_flush(const struct vmarena_slot *slot, uintptr_t address) {
+    return (vmarena_load_relaxed(slot->side) == VMARENA_HEAP_END) == (address >= vmarena_load_relaxed(slot->start));
+}
+
+/*
+ * Which of two objects an address outside both belongs to. A guard was put there for the object that lies against it:
+ * an overrun by a whole page is nearer to the next object's slack than to the object that was overrun.
+ */
+static struct vmarena_slot *likelier(const struct vmarena_heap *heap, struct vmarena_slot *a, struct vmarena_slot *b,
+                                     uintptr_t address) {
+    if (a == NULL || b == NULL) return a == NULL ? b : a;
+    size_t guard = heap->guard_pages * heap->page, far_a = apart(a, address), far_b = apart(b, address);
+    bool flush_a = is_flush(a, address) && far_a <= guard + heap->page;
+    bool flush_b = is_flush(b, address) && far_b <= guard + heap->page;
+    if (flush_a != flush_b) return flush_a ? a : b;
+    return far_b < far_a || (far_b == far_a && is_freed(a)) ? b : a;
+}
+
+/* Past the first guard the nearest object is named; past so many slots it would be a guess. */
+#define FAR 16
+
+static struct vmarena_slot *neighbour(const struct vmarena_heap *heap, struct vmarena_slot *slot, int direction) {
+    for (unsigned i = 0; i < FAR; i++) {
+        slot = vmarena_slot_beside(heap, slot, direction);
+        if (slot == NULL) return NULL;
+        if (has_object(slot)) return slot;
+    }
+    return NULL;
+}
+
+static struct vmarena_slot *owner_in_slots(const struct vmarena_heap *heap, struct vmarena_slot *slot,
+                                           uintptr_t address) {
+    struct vmarena_slot *own = has_object(slot) ? slot : NULL;
+    if (own == NULL) return likelier(heap, neighbour(heap, slot, -1), neighbour(heap, slot, 1), address);
+    uintptr_t pages = vmarena_slot_pages(heap, own);
+    size_t bytes = vmarena_slot_page_bytes(heap, own);
+    /* An object of no bytes has a page that is never opened. */
+    if (address >= pages && address - pages < (bytes != 0 ? bytes : heap->page)) return own;
+    return likelier(heap, own, neighbour(heap, slot, address < pages ? -1 : 1), address);
+}
+
+/* Outside of what was cut: the first or the last object. */
+static struct vmarena_slot *owner_at_edge(const struct vmarena_heap *heap, uintptr_t address) {
+    size_t cut = vmarena_load_relaxed(heap->cut);
+    if (cut == 0 || !vmarena_region_spans(&heap->region, address)) return NULL;
+    bool below = address < (uintptr_t)heap->region.base;
+    uintptr_t end = (uintptr_t)heap->region.base + cut * heap->chunk;
+    struct vmarena_slot *slot = vmarena_slot_at(heap, below ? (uintptr_t)heap->region.base : end - 1);
+    if (slot == NULL || has_object(slot)) return slot;
+    return neighbour(heap, slot, below ? 1 : -1);
+}
+
+struct vmarena_slot *vmarena_owner_of(const struct vmarena_heap *heap, uintptr_t address) {
+    if (!vmarena_region_spans(&heap->region, address)) {
+        struct vmarena_slot *slot = vmarena_large_at(heap, address);
+        return slot != NULL && has_object(slot) ? slot : NULL;
+    }
+    struct vmarena_slot *slot = address >= (uintptr_t)heap->region.base ? vmarena_slot_at(heap, address) : NULL;
+    return slot != NULL ? owner_in_slots(heap, slot, address) : owner_at_edge(heap, address);
+}
+
+struct vmarena_slot *vmarena_slot_starting(const struct vmarena_heap *heap, const void *pointer) {
+    uintptr_t address = (uintptr_t)pointer;
+    struct vmarena_slot *slot;
+    if (address - (uintptr_t)heap->region.base < heap->region.size) slot = vmarena_slot_at(heap, address);
+    else slot = vmarena_large_at(heap, address);
+    return slot != NULL && has_object(slot) && vmarena_load_relaxed(slot->start) == address ? slot : NULL;
+}
+
+bool vmarena_slot_object(const struct vmarena_heap *heap, const struct vmarena_slot *slot,
+                         struct vmarena_heap_object *object) {
+    unsigned char state = atomic_load_explicit(&slot->state, memory_order_acquire);
+    uintptr_t start = vmarena_load_relaxed(slot->start), pages = start & ~(uintptr_t)(heap->page - 1);
+    size_t size = vmarena_load_relaxed(slot->size), page_bytes = vmarena_round_up(size, heap->page);
+    *object = (struct vmarena_heap_object){
+        .start = (void *)start,
+        .size = size,
+        .align = (size_t)1 << vmarena_load_relaxed(slot->shift),
+        .state = state == VMARENA_SLOT_FREED ? VMARENA_HEAP_FREED : VMARENA_HEAP_LIVE,
+        .side = (enum vmarena_heap_side)vmarena_load_relaxed(slot->side),
+        .slack_before = size == 0 ? 0 : start - pages,
+        .slack_after = size == 0 ? 0 : pages + page_bytes - start - size,
+        .alloc_stack = vmarena_load_relaxed(slot->alloc_stack),
+        .alloc_thread = vmarena_load_relaxed(slot->alloc_thread),
+        .alloc_number = vmarena_load_relaxed(slot->alloc_number),
+    };
+    if (state == VMARENA_SLOT_FREED) {
+        object->free_stack = vmarena_load_relaxed(slot->free_stack);
+        object->free_thread = vmarena_load_relaxed(slot->free_thread);
+        object->free_number = vmarena_load_relaxed(slot->free_number);
+    }
+    if (state == VMARENA_SLOT_EMPTY) *object = (struct vmarena_heap_object){.state = VMARENA_HEAP_NONE};
+    return state != VMARENA_SLOT_EMPTY;
+}
+
+void vmarena_heap_attribute(const struct vmarena_region *region, struct vmarena_fault *fault) {
+    const struct vmarena_heap *heap = region->owner;
+    const struct vmarena_slot *slot = vmarena_owner_of(heap, (uintptr_t)fault->address);
+    if (slot == NULL) return; /* the signal's own kind stands */
+    vmarena_attribute(fault, vmarena_load_relaxed(slot->start), vmarena_load_relaxed(slot->size), !is_freed(slot));
+}
+
+static bool usable(const struct vmarena_heap *heap) {
+    return heap != NULL && atomic_load_explicit(&heap->alive, memory_order_acquire);
+}
+
+bool vmarena_heap_owns(const struct vmarena_heap *heap, const void *address) {
+    if (!usable(heap)) return false;
+    return vmarena_region_spans(&heap->region, (uintptr_t)address) ||
+           vmarena_large_at(heap, (uintptr_t)address) != NULL;
+}
+
+int vmarena_heap_find(const struct vmarena_heap *heap, const void *address, struct vmarena_heap_object *object) {
+    if (!usable(heap)) return -EBADF;
+    const struct vmarena_slot *slot = vmarena_owner_of(heap, (uintptr_t)address);
+    if (slot != NULL && vmarena_slot_object(heap, slot, object)) return 0;
+    *object = (struct vmarena_heap_object){.state = VMARENA_HEAP_NONE};
+    return -ENOENT;
+}
+
+size_t vmarena_heap_usable_size(const struct vmarena_heap *heap, const void *pointer) {
+    if (!usable(heap) || pointer == NULL) return 0;
+    if (heap->has_fallback && !vmarena_heap_owns(heap, pointer)) {
+        const struct vmarena_heap_fallback *fallback = &heap->fallback;
+        if (fallback->owns != NULL && !fallback->owns(pointer, fallback->arg)) return 0;
+        return fallback->usable_size(pointer, fallback->arg);
+    }
+    const struct vmarena_slot *slot = vmarena_slot_starting(heap, pointer);
+    return slot != NULL && !is_freed(slot) ? vmarena_load_relaxed(slot->size) : 0;
+}
+
+/* ---- going on after an error ------------------------------------------------------------------------------------------------- */
+
+static int expose_page(struct vmarena_heap *heap, uintptr_t page) {
+    if (!vmarena_region_spans(&heap->region, page)) {
+        struct vmarena_slot *large = vmarena_large_at(heap, page);
+        return large != NULL ? vmarena_large_expose(large, page, heap->page) : -EINVAL;
+    }
+    struct vmarena_slot *slot = page >= (uintptr_t)heap->region.base ? vmarena_slot_at(heap, page) : NULL;
+    if (slot == NULL) {
+        vmarena_store_relaxed(heap->edge_exposed, true);
+        return vmarena_prim_protect((void *)page, heap->page, VMARENA_READ | VMARENA_WRITE);
+    }
+    (void)atomic_fetch_or_explicit(&slot->flags, VMARENA_SLOT_EXPOSED, memory_order_relaxed);
+    return vmarena_pages_open(heap, page, heap->page);
+}
+
+int vmarena_heap_expose(struct vmarena_heap *heap, const void *address) {
+    if (!usable(heap)) return -EBADF;
+    return expose_page(heap, (uintptr_t)address & ~(uintptr_t)(heap->page - 1));
+}
