@@ -117,6 +117,7 @@ pub const Caps = extern struct {
 
 pub extern fn vmarena_version() [*:0]const u8;
 pub extern fn vmarena_explain() [*:0]const u8;
+pub extern fn vmarena_last_error() c_int;
 pub extern fn vmarena_page_size() usize;
 pub extern fn vmarena_page_round_up(size: usize) usize;
 pub extern fn vmarena_caps(out: *Caps) c_int;
@@ -125,6 +126,7 @@ pub extern fn vmarena_destroy(arena: ?*Handle) void;
 pub extern fn vmarena_alloc_slow(arena: ?*Handle, size: usize, alignment: usize) ?[*]u8;
 pub extern fn vmarena_alloc_zeroed(arena: ?*Handle, size: usize, alignment: usize) ?[*]u8;
 pub extern fn vmarena_resize(arena: ?*Handle, object: ?[*]u8, old_size: usize, new_size: usize) ?[*]u8;
+pub extern fn vmarena_free(arena: ?*Handle, object: ?*anyopaque, size: usize) c_int;
 pub extern fn vmarena_mark(arena: ?*const Handle) Mark;
 pub extern fn vmarena_rewind(arena: ?*Handle, mark: Mark) c_int;
 pub extern fn vmarena_reset(arena: ?*Handle, keep_bytes: usize) c_int;

@@ -176,6 +176,16 @@ VMARENA_API void *vmarena_alloc_zeroed(struct vmarena *arena, size_t size, size_
  */
 VMARENA_API void *vmarena_resize(struct vmarena *arena, void *object, size_t old_size, size_t new_size);
 
+/*
+ * Takes one object back. In a bump arena the last object's memory is handed out again, and marks taken after it are
+ * stale; any other object's memory waits for a rewind. In a fenced arena the object faults from now on, whichever it is;
+ * its slack is checked first. size must be the size it was allocated with. NULL: nothing to do, 0.
+ * -EINVAL: no such object (in a bump arena: not within the used part). -EILSEQ: its slack was overwritten,
+ * vmarena_explain() tells where; it is taken back all the same. -EACCES: a fenced object that was protected, or an arena
+ * that is not readable. -ENOMEM: the system could not fence it off.
+ */
+VMARENA_API int vmarena_free(struct vmarena *arena, void *object, size_t size);
+
 /* The arena's present point. A mark of a NULL or destroyed arena is one that no rewind accepts. */
 VMARENA_API struct vmarena_mark vmarena_mark(const struct vmarena *arena);
 

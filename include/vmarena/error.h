@@ -13,6 +13,12 @@ VMARENA_BEGIN_DECLS
  */
 VMARENA_API const char *vmarena_explain(void);
 
+/*
+ * The negative errno of the failure that vmarena_explain() describes, for functions that return NULL instead of it; 0
+ * before the calling thread's first failure. Not for use in a signal handler.
+ */
+VMARENA_API int vmarena_last_error(void);
+
 VMARENA_END_DECLS
 
 #endif

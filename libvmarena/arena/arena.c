@@ -469,13 +469,15 @@ static size_t natural_align(const void *object) {
     return align < 16 ? align : 16;
 }
 
+static int check_object(const struct vmarena_arena *arena, const void *object, size_t size) {
+    bool inside = vmarena_region_holds(&arena->region, object, size);
+    if (inside && size != 0 && (uintptr_t)object + size <= vmarena_arena_end(arena)) return 0;
+    return vmarena_fail(-EINVAL, "no object of %zu bytes at %p in this arena", size, object);
+}
+
 static void *resize_bump(struct vmarena_arena *arena, char *object, size_t old_size, size_t new_size) {
-    uintptr_t end = vmarena_arena_end(arena);
-    if (!vmarena_region_holds(&arena->region, object, old_size) || (uintptr_t)object + old_size > end) {
-        (void)vmarena_fail(-EINVAL, "no object of %zu bytes at %p in this arena", old_size, (void *)object);
-        return NULL;
-    }
-    if ((uintptr_t)object + old_size == end) return resize_last(arena, object, old_size, new_size);
+    if (check_object(arena, object, old_size) != 0) return NULL;
+    if ((uintptr_t)object + old_size == vmarena_arena_end(arena)) return resize_last(arena, object, old_size, new_size);
     if (new_size <= old_size) {
         forbid(arena, (uintptr_t)object + new_size, (uintptr_t)object + old_size);
         return object;
@@ -502,6 +504,18 @@ void *vmarena_resize(struct vmarena *handle, void *object, size_t old_size, size
     }
     if (vmarena_arena_is_fenced(arena)) return vmarena_fenced_resize(arena, object, old_size, new_size);
     return resize_bump(arena, object, old_size, new_size);
+}
+
+int vmarena_free(struct vmarena *handle, void *object, size_t size) {
+    struct vmarena_arena *arena = vmarena_arena_of(handle);
+    if (arena == NULL) return -EBADF;
+    if (object == NULL) return 0;
+    if (vmarena_arena_is_fenced(arena)) return vmarena_fenced_free(arena, object, size);
+    int error = check_object(arena, object, size);
+    if (error != 0) return error;
+    if ((uintptr_t)object + size == vmarena_arena_end(arena)) (void)resize_last(arena, object, size, 0);
+    else forbid(arena, (uintptr_t)object, (uintptr_t)object + size);
+    return 0;
 }
 
 /* ---- marks ------------------------------------------------------------------------------------------------------- */

@@ -109,6 +109,7 @@ void vmarena_fenced_close(struct vmarena_arena *arena);
 /* align and size are valid. NULL: explained. */
 void *vmarena_fenced_alloc(struct vmarena_arena *arena, size_t size, size_t align);
 void *vmarena_fenced_resize(struct vmarena_arena *arena, void *object, size_t old_size, size_t new_size);
+int vmarena_fenced_free(struct vmarena_arena *arena, void *object, size_t size);
 
 /* Fences off all from the end-th object and byte on. 0, an error with nothing changed, or -EILSEQ with all done. */
 int vmarena_fenced_rewind(struct vmarena_arena *arena, uintptr_t end, size_t objects);

@@ -251,11 +251,22 @@ static int check_resizable(const struct vmarena_arena *arena, const struct vmare
     return bad != 0 ? report_slack(arena, object, bad) : 0;
 }
 
-/* Fences off an object that has moved. Should that fail, it simply stays as it was until it is rewound. */
-static void retire(struct vmarena_arena *arena, struct vmarena_object *object) {
-    if (cover(arena, pages_start(object), pages_end(object) - pages_start(object)) != 0) return;
+/* Fences off an object. Should that fail, it stays as it was until it is rewound. */
+static int retire(struct vmarena_arena *arena, struct vmarena_object *object) {
+    int error = cover(arena, pages_start(object), pages_end(object) - pages_start(object));
+    if (error != 0) return error;
     object->retired = true;
     arena->objects.live--;
+    return 0;
+}
+
+int vmarena_fenced_free(struct vmarena_arena *arena, void *start, size_t size) {
+    struct vmarena_object *object = find_object(arena, start, size);
+    if (object == NULL) return -EINVAL;
+    int found = check_resizable(arena, object);
+    if (found != 0 && found != -EILSEQ) return found;
+    int error = retire(arena, object);
+    return error != 0 ? error : found;
 }
 
 void *vmarena_fenced_resize(struct vmarena_arena *arena, void *start, size_t old_size, size_t new_size) {
@@ -269,7 +280,7 @@ void *vmarena_fenced_resize(struct vmarena_arena *arena, void *start, size_t old
     void *moved = vmarena_fenced_alloc(arena, new_size, (size_t)1 << object->align);
     if (moved == NULL) return NULL;
     memcpy(moved, start, old_size < new_size ? old_size : new_size);
-    retire(arena, object);
+    (void)retire(arena, object); /* the new object is good in either case */
     return moved;
 }
 

@@ -9,8 +9,11 @@
 #include "prim/prim.h"
 
 static _Thread_local char sentence[384];
+static _Thread_local int last_error;
 
 const char *vmarena_explain(void) { return sentence; }
+
+int vmarena_last_error(void) { return last_error; }
 
 int vmarena_fail(int error, const char *format, ...) {
     int saved = errno;
@@ -19,6 +22,7 @@ int vmarena_fail(int error, const char *format, ...) {
     (void)vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
     errno = saved;
+    last_error = error;
     return error;
 }
 

@@ -444,6 +444,44 @@ static void test_resize_of_what_is_none(void **state) {
     vmarena_destroy(other);
 }
 
+static void test_objects_taken_back(void **state) {
+    (void)state;
+    struct vmarena *arena = make(1 << 20);
+    char *first = vmarena_alloc(arena, 100, 8), *last = vmarena_alloc(arena, 50, 64);
+    struct vmarena_mark before = vmarena_mark(arena);
+    char *later = vmarena_alloc(arena, 10, 1);
+    struct vmarena_mark after = vmarena_mark(arena);
+    assert_int_equal(vmarena_free(arena, later, 10), 0);
+    assert_int_equal(stats_of(arena).used, (size_t)(later - first));
+    assert_int_equal(vmarena_free(arena, first, 100), 0); /* not the last: waits for a rewind */
+    assert_int_equal(stats_of(arena).used, (size_t)(later - first));
+    assert_ptr_equal(vmarena_alloc(arena, 20, 1), later);
+    assert_refused(arena, vmarena_rewind(arena, after), -ESTALE, "rewound past this mark");
+    assert_int_equal(vmarena_rewind(arena, before), 0);
+    assert_int_equal(vmarena_free(arena, last, 50), 0);
+    assert_ptr_equal(vmarena_alloc(arena, 1, 64), last);
+    assert_int_equal(vmarena_free(arena, NULL, 0), 0);
+    assert_refused(arena, vmarena_free(arena, last, 0), -EINVAL, "no object of 0 bytes");
+    assert_refused(arena, vmarena_free(arena, last, 2), -EINVAL, "no object of 2 bytes");
+    assert_refused(arena, vmarena_free(arena, &arena, 8), -EINVAL, "no object of 8 bytes");
+    assert_int_equal(vmarena_free(NULL, last, 1), -EBADF);
+    vmarena_destroy(arena);
+}
+
+static void test_last_error(void **state) {
+    (void)state;
+    struct vmarena *arena = make(1 << 20);
+    assert_null_because(arena, vmarena_alloc(arena, 2 << 20, 1), "the arena is full");
+    assert_int_equal(vmarena_last_error(), -ENOSPC);
+    assert_null_because(arena, vmarena_alloc(arena, 0, 1), "0 bytes");
+    assert_int_equal(vmarena_last_error(), -EINVAL);
+    assert_non_null(vmarena_alloc(arena, 1, 1)); /* a success leaves it alone */
+    assert_int_equal(vmarena_last_error(), -EINVAL);
+    assert_int_equal(vmarena_protect(arena, VMARENA_EXEC), -EACCES);
+    assert_int_equal(vmarena_last_error(), -EACCES);
+    vmarena_destroy(arena);
+}
+
 /* ---- marks ------------------------------------------------------------------------------------------------------- */
 
 static void test_marks(void **state) {
@@ -787,6 +825,8 @@ int main(void) {
         cmocka_unit_test(test_resize_in_place),
         cmocka_unit_test(test_resize_moves),
         cmocka_unit_test(test_resize_of_what_is_none),
+        cmocka_unit_test(test_objects_taken_back),
+        cmocka_unit_test(test_last_error),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_marks_above_a_shrunk_object),
         cmocka_unit_test(test_marks_of_a_destroyed_arena),

@@ -312,6 +312,40 @@ static void test_resize_of_what_is_none(void **state) {
     vmarena_destroy(arena);
 }
 
+static void test_objects_taken_back(void **state) {
+    struct vmarena *arena = make(state, VMARENA_FENCE_END);
+    char *first = alloc(arena, 100, 1), *last = alloc(arena, 30, 1);
+    fill(last, 30);
+    assert_int_equal(vmarena_free(arena, first, 99), -EINVAL);
+    assert_explains("no live object of 99 bytes at ");
+    assert_int_equal(vmarena_free(arena, first, 100), 0);
+    assert_gone(first, 100);
+    assert_int_equal(stats_of(arena).objects, 1);
+    assert_int_equal(vmarena_free(arena, first, 100), -EINVAL);
+    assert_explains("no live object of 100 bytes at ");
+    assert_filled(last, 30);
+    poke(last - 1, (unsigned char)(peek(last - 1) + 1));
+    assert_int_equal(vmarena_free(arena, last, 30), -EILSEQ);
+    assert_explains("slack overwritten: byte -1 of the 30-byte object");
+    assert_gone(last, 30);
+    assert_int_equal(stats_of(arena).objects, 0);
+    assert_int_equal(vmarena_check(arena), 0); /* told once */
+    assert_int_equal(vmarena_reset(arena, 0), 0);
+    vmarena_destroy(arena);
+}
+
+static void test_free_of_a_protected_object(void **state) {
+    size_t page = vmarena_page_size();
+    struct vmarena *arena = make(state, VMARENA_FENCE_END);
+    char *object = alloc(arena, page, page);
+    assert_int_equal(vmarena_protect_range(arena, object, page, VMARENA_READ), 0);
+    assert_int_equal(vmarena_free(arena, object, page), -EACCES);
+    assert_int_equal(stats_of(arena).objects, 1);
+    assert_int_equal(vmarena_protect_range(arena, object, page, VMARENA_READ | VMARENA_WRITE), 0);
+    assert_int_equal(vmarena_free(arena, object, page), 0);
+    vmarena_destroy(arena);
+}
+
 /* ---- protection -------------------------------------------------------------------------------------------------- */
 
 static void test_protect(void **state) {
@@ -577,6 +611,8 @@ int main(void) {
         BOTH(test_resize_at_the_end_moves),
         BOTH(test_resize_at_the_start),
         BOTH(test_resize_of_what_is_none),
+        BOTH(test_objects_taken_back),
+        BOTH(test_free_of_a_protected_object),
         BOTH(test_protect),
         BOTH(test_overwritten_slack_of_the_protected),
         BOTH(test_protect_ranges),

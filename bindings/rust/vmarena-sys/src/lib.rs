@@ -545,12 +545,19 @@ extern "C" {
     pub fn vmarena_heap_free_sized(heap: *mut vmarena_heap, pointer: *mut c_void, size: usize, align: usize) -> c_int;
     pub fn vmarena_heap_owns(heap: *const vmarena_heap, address: *const c_void) -> bool;
     pub fn vmarena_heap_check(heap: *mut vmarena_heap) -> c_int;
+    pub fn vmarena_heap_find(
+        heap: *const vmarena_heap,
+        address: *const c_void,
+        object: *mut vmarena_heap_object,
+    ) -> c_int;
+    pub fn vmarena_heap_stack(heap: *const vmarena_heap, stack: u32, frames: *mut *mut c_void, count: usize) -> usize;
     pub fn vmarena_heap_on_fault(heap: *mut vmarena_heap, function: vmarena_fault_fn, arg: *mut c_void) -> c_int;
 
     #[link_name = "vmarena_caps"]
     pub fn vmarena_caps_get(out: *mut vmarena_caps) -> c_int;
     pub fn vmarena_version() -> *const c_char;
     pub fn vmarena_explain() -> *const c_char;
+    pub fn vmarena_last_error() -> c_int;
 
     pub fn vmarena_page_size() -> usize;
     pub fn vmarena_page_round_up(size: usize) -> usize;
@@ -562,6 +569,7 @@ extern "C" {
     pub fn vmarena_alloc_array(arena: *mut vmarena, count: usize, size: usize, align: usize) -> *mut c_void;
     pub fn vmarena_alloc_zeroed(arena: *mut vmarena, size: usize, align: usize) -> *mut c_void;
     pub fn vmarena_resize(arena: *mut vmarena, object: *mut c_void, old_size: usize, new_size: usize) -> *mut c_void;
+    pub fn vmarena_free(arena: *mut vmarena, object: *mut c_void, size: usize) -> c_int;
     #[link_name = "vmarena_mark"]
     pub fn vmarena_mark_now(arena: *const vmarena) -> vmarena_mark;
     pub fn vmarena_rewind(arena: *mut vmarena, mark: vmarena_mark) -> c_int;
