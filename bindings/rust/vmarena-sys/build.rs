@@ -34,7 +34,12 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 fn common(root: &Path) -> cc::Build {
     let mut build = cc::Build::new();
-    build.std("c11").define("_GNU_SOURCE", None).include(root.join("include")).include(root.join("libvmarena")).warnings(true);
+    build
+        .std("c11")
+        .define("_GNU_SOURCE", None)
+        .include(root.join("include"))
+        .include(root.join("libvmarena"))
+        .warnings(true);
     // The handler reads thread-local state: initial-exec never allocates it at the first touch.
     build.flag("-ftls-model=initial-exec").flag("-fvisibility=hidden");
     build

@@ -330,7 +330,7 @@ impl Counters {
     /// # Errors
     /// What reading gives.
     pub fn read(&self) -> Result<Counts, Error> {
-        let mut raw = sys::vmarena_counts { value: [0; 8], error: [0; 8], user_only: [false; 8] };
+        let mut raw = sys::vmarena_counts { value: [0; 8], error: [0; 8], user_only: [false; 8], spare: [0; 4] };
         // SAFETY: the set is open; the call fills the record.
         check(unsafe { sys::vmarena_counters_read(self.raw.as_ptr(), &mut raw) })?;
         Ok(Counts { raw })

@@ -115,7 +115,8 @@ pub(crate) fn dirty_pages(
 }
 
 pub(crate) fn info(snapshot: *const sys::vmarena_snapshot) -> Result<SnapshotInfo, Error> {
-    let mut raw = sys::vmarena_snapshot_info { tracking: 0, used: 0, copied: 0, restored: 0, restores: 0 };
+    let mut raw =
+        sys::vmarena_snapshot_info { tracking: 0, used: 0, copied: 0, restored: 0, restores: 0, spare: [0; 4] };
     // SAFETY: the snapshot is live, the call fills the record.
     check(unsafe { sys::vmarena_snapshot_info_get(snapshot, &mut raw) })?;
     let tracking = match raw.tracking {
