@@ -62,6 +62,8 @@ fn addLibrary(b: *std.Build, target: std.Build.ResolvedTarget, optimize: std.bui
 pub fn build(b: *std.Build) void {
     const target = b.standardTargetOptions(.{});
     const optimize = b.standardOptimizeOption(.{});
+    if (target.result.os.tag == .windows)
+        std.process.fatal("libvmarena does not support Windows: it needs mmap, mprotect and sigaction. WSL 2 runs it, as Linux.", .{});
     const system = b.option(bool, "system", "Link the installed libvmarena found by pkg-config instead of building it in") orelse false;
 
     const module = b.addModule("vmarena", .{

@@ -2,11 +2,27 @@
 #ifndef VMARENA_EXPORT_H
 #define VMARENA_EXPORT_H
 
-/* fault.h needs POSIX's sigjmp_buf and siginfo_t, which -std=c11 hides unless asked for before the first system header.
- * That is why the other headers include this one first; a program that includes <stdio.h> before them asks by itself. */
+#ifdef _WIN32
+#error "libvmarena does not support Windows: it needs mmap, mprotect and sigaction. WSL 2 runs it, as Linux."
+#endif
+
+/*
+ * fault.h uses sigjmp_buf and siginfo_t of POSIX. -std=c11 and its kin hide them unless a feature-test macro asks for them
+ * before the first system header (feature_test_macros(7)); that is why the other headers include this one first. Where a
+ * system header came before, glibc and musl, known by the include guard of their <features.h>, have settled what they
+ * declare: then fault.h makes do with jmp_buf and setjmp of ISO C, which are the same type and save no signal mask there.
+ */
 #if defined(__STRICT_ANSI__) && !defined(_GNU_SOURCE) && !defined(_DEFAULT_SOURCE) && !defined(_POSIX_C_SOURCE) &&     \
     !defined(_XOPEN_SOURCE)
+#if defined(_FEATURES_H)
+#define VMARENA_POSIX_HIDDEN_
+#elif defined(_SYS_CDEFS_H_) /* the BSDs: their jmp_buf differs from sigjmp_buf */
+#error "libvmarena needs POSIX declarations: compile with -D_POSIX_C_SOURCE=200809L or -std=gnu11, or include it first"
+#else
 #define _POSIX_C_SOURCE 200809L
+#endif
+#elif defined(_WIN32) || (defined(_POSIX_C_SOURCE) && _POSIX_C_SOURCE - 0 < 199309L)
+#define VMARENA_POSIX_HIDDEN_
 #endif
 
 /* The library is built with hidden visibility: only what is marked here, and listed in the version map, leaves it. */

@@ -32,6 +32,15 @@ VMARENA_BEGIN_DECLS
 
 struct vmarena;
 
+/* See export.h. */
+#ifdef VMARENA_POSIX_HIDDEN_
+typedef jmp_buf vmarena_landing_;
+#define VMARENA_SET_LANDING_(landing) setjmp(landing)
+#else
+typedef sigjmp_buf vmarena_landing_;
+#define VMARENA_SET_LANDING_(landing) sigsetjmp(landing, 0)
+#endif
+
 /* ---- guarded bodies ------------------------------------------------------------------------------------------- */
 
 /*
@@ -64,7 +73,7 @@ VMARENA_API int vmarena_try_any(void (*body)(void *), void *arg, struct vmarena_
  * return and goto out of it are fine: the scope closes.
  */
 struct vmarena_scope {
-    sigjmp_buf landing;
+    vmarena_landing_ landing;
     struct vmarena_scope *outer;
     const void *claims; /* an arena, or one of the two addresses below */
     uintptr_t stack;    /* the landing's stack pointer */
@@ -80,7 +89,8 @@ struct vmarena_scope {
 #define VMARENA_TRY_NAMED_(scope, claims, line)                                                                        \
     for (struct vmarena_scope *const vmarena_at_##line = (scope), *vmarena_do_##line = vmarena_at_##line;              \
          vmarena_do_##line != NULL; vmarena_do_##line = NULL)                                                          \
-        if (sigsetjmp(vmarena_at_##line->landing, 0) == 0 && vmarena_scope_enter(vmarena_at_##line, (claims)) == 0)    \
+        if (VMARENA_SET_LANDING_(vmarena_at_##line->landing) == 0 &&                                                   \
+            vmarena_scope_enter(vmarena_at_##line, (claims)) == 0)                                                     \
             for (struct vmarena_scope * vmarena_open_##line                                                            \
                      __attribute__((cleanup(vmarena_scope_leave_))) = vmarena_at_##line,                               \
                      *vmarena_once_##line = vmarena_open_##line;                                                       \
@@ -180,9 +190,12 @@ VMARENA_API int vmarena_fault_reassert(void);
  * handler (SA_SIGINFO | SA_ONSTACK | SA_NODEFER, empty mask) calls vmarena_handle_signal first with its three
  * arguments. true: dealt with; the handler returns at once. false: not ours. Safe in a signal handler, of course.
  * vmarena_fault_host: -EBUSY where ours are installed.
+ * vmarena_handle_signal is declared where <signal.h> declares siginfo_t: not in strict ISO C after a system header.
  */
 VMARENA_API int vmarena_fault_host(bool on);
+#ifndef VMARENA_POSIX_HIDDEN_
 VMARENA_API bool vmarena_handle_signal(int signo, siginfo_t *info, void *context);
+#endif
 
 /* ---- in words ----------------------------------------------------------------------------------------------------- */
 

@@ -21,6 +21,11 @@ int main(void) {
     vmarena_fault_describe(&fault, text, sizeof text);
     puts(text);
     if (fault.kind != VMARENA_FAULT_OVERRUN || fault.distance != 1 || fault.object != object) return 3;
+    struct vmarena_scope scope;
+    volatile int caught = 0;
+    VMARENA_TRY(&scope) { overrun(object); }
+    VMARENA_CATCH(again) { caught = again->address == fault.address; }
+    if (!caught) return 5;
     vmarena_destroy(arena);
     return strcmp(vmarena_version(), EXPECTED_VERSION) == 0 ? 0 : 4;
 }
