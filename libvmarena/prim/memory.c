@@ -164,6 +164,7 @@ static int advise_one_by_one(const struct vmarena_prim_range *ranges, size_t cou
 
 /* Guard advice is idempotent, so that a vector that stopped half-way is simply gone through again one by one. */
 static int advise_many(const struct vmarena_prim_range *ranges, size_t count, int advice) {
+    if (count == 1) return guard_advice(ranges->address, ranges->size, advice);
     for (size_t done = 0; done < count; done += VECTOR) {
         struct iovec vector[VECTOR];
         size_t part = count - done < VECTOR ? count - done : VECTOR, bytes = 0;
