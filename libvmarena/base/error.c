@@ -6,54 +6,81 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "prim/prim.h"
 
-static _Thread_local char sentence[384];
-static _Thread_local int last_error;
+/* The calling thread's last failure. */
+static _Thread_local struct {
+    int error;
+    char sentence[384];
+    const char *call; /* the system call that the sentence is still to be made from; NULL: the sentence is made */
+    size_t bytes;
+} last;
 
-const char *vmarena_explain(void) { return sentence; }
-
-int vmarena_last_error(void) { return last_error; }
+int vmarena_last_error(void) { return last.error; }
 
 int vmarena_fail(int error, const char *format, ...) {
     int saved = errno;
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(sentence, sizeof sentence, format, arguments);
+    (void)vsnprintf(last.sentence, sizeof last.sentence, format, arguments);
     va_end(arguments);
     errno = saved;
-    last_error = error;
+    last.call = NULL;
+    last.error = error;
     return error;
 }
 
-/* 65530 as "65,530": the figures here are for people. */
-static const char *grouped(size_t value, char text[32]) {
-    char digits[24];
-    int count = snprintf(digits, sizeof digits, "%zu", value), out = 0;
-    for (int i = 0; i < count; i++) {
-        if (i > 0 && (count - i) % 3 == 0) text[out++] = ',';
-        text[out++] = digits[i];
-    }
-    text[out] = '\0';
-    return text;
+int vmarena_fail_call(int error, const char *call, size_t bytes) {
+    last.error = error;
+    last.call = call;
+    last.bytes = bytes;
+    return error;
 }
 
-/* A call that splits one mapping in three needs two entries more. */
-#define NEARLY_FULL 3
+/* Whether the process is so near its limit of map entries that a call could fail for it. A call that splits one mapping in
+ * three needs two more; what the failed call had created by then has been undone. */
+#define NEARLY_FULL 8
 
-int vmarena_fail_call(int error, const char *call, size_t bytes) {
+static bool lacks_map_entries(size_t *used, size_t *limit) {
+    vmarena_prim_map_entries(used, limit);
+    return *limit != 0 && *used + NEARLY_FULL > *limit;
+}
+
+/* ENOMEM means too many map entries as often as too little memory. */
+static void add_shortage(struct vmarena_text *text) {
     size_t used, limit;
-    char a[32], b[32];
-    if (error == -ENOMEM) {
-        vmarena_prim_map_entries(&used, &limit);
-        if (limit != 0 && used + NEARLY_FULL > limit)
-            return vmarena_fail(error,
-                                "%s: the process has %s of %s map entries; raise vm.max_map_count or use guard markers",
-                                call, grouped(used, a), grouped(limit, b));
-        return vmarena_fail(error,
-                            "%s: out of memory or address space for %s bytes (a limit such as RLIMIT_AS, "
-                            "RLIMIT_DATA or strict overcommit may be the reason)",
-                            call, grouped(bytes, a));
+    vmarena_text_add(text, last.call);
+    if (lacks_map_entries(&used, &limit)) {
+        vmarena_text_add(text, ": the process has ");
+        vmarena_text_grouped(text, used);
+        vmarena_text_add(text, " of ");
+        vmarena_text_grouped(text, limit);
+        vmarena_text_add(text, " map entries; raise vm.max_map_count or use guard markers");
+        return;
     }
-    return vmarena_fail(error, "%s of %s bytes: %s", call, grouped(bytes, a), strerror(-error));
+    vmarena_text_add(text, ": out of memory or address space for ");
+    vmarena_text_count(text, last.bytes, "byte");
+    vmarena_text_add(text, " (a limit such as RLIMIT_AS, RLIMIT_DATA or strict overcommit may be the reason)");
+}
+
+static void add_call(struct vmarena_text *text) {
+    vmarena_text_add(text, last.call);
+    if (last.bytes != 0) vmarena_text_add(text, " of ");
+    if (last.bytes != 0) vmarena_text_count(text, last.bytes, "byte");
+    vmarena_text_add(text, ": ");
+    vmarena_text_add(text, strerror(-last.error));
+}
+
+const char *vmarena_explain(void) {
+    if (last.call != NULL) {
+        int saved = errno;
+        struct vmarena_text text = {last.sentence, sizeof last.sentence, 0};
+        if (last.error == -ENOMEM) add_shortage(&text);
+        else add_call(&text);
+        vmarena_text_end(&text);
+        last.call = NULL;
+        errno = saved;
+    }
+    return last.sentence;
 }

@@ -11,8 +11,9 @@
 int vmarena_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * The sentence for a system call that failed with error (negative). ENOMEM from a call that may split mappings means
- * too many map entries as often as too little memory: the two are told apart here.
+ * Keeps what the sentence for a failed system call needs, and returns error (negative). `call`, the call's name, must
+ * never go away; bytes may be 0 where the call has none. vmarena_explain() makes the sentence, because that may read all of /proc/self/maps: failing
+ * allocations nobody asks about must stay cheap.
  */
 int vmarena_fail_call(int error, const char *call, size_t bytes);
 
