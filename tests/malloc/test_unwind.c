@@ -16,7 +16,7 @@
 
 #include "vmarena.h"
 
-#include "prim/unwind.h"
+#include "malloc/unwind/unwind.h"
 #include "support.h"
 
 #define DEPTH 24
@@ -40,8 +40,7 @@ APART static void look(struct shadow *shadow, size_t count) {
     struct vmarena_prim_frame frame;
     void *pcs[DEPTH + 8];
     vmarena_prim_frame_of_caller(&frame);
-    size_t got = vmarena_prim_unwind(&frame, pcs, count),
-           expected = shadow->depth + 1 < count ? shadow->depth + 1 : count;
+    size_t got = vmarena_unwind(&frame, pcs, count), expected = shadow->depth + 1 < count ? shadow->depth + 1 : count;
     assert_true(got >= expected);
     for (size_t i = 1; i < expected; i++)
         if (pcs[i] != shadow->pcs[shadow->depth - i])

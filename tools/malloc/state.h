@@ -23,7 +23,7 @@
 
 #include "guard/options.h"
 #include "guard/record.h"
-#include "prim/unwind.h"
+#include "malloc/unwind/unwind.h"
 #include "vmarena/heap.h"
 
 /* The library is preloaded into programs that may use libvmarena themselves: nothing leaves it but what it replaces. */

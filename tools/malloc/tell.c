@@ -20,7 +20,7 @@
 size_t vmarena_tell_capture(void **frames, size_t depth, void *unused) {
     (void)unused;
     if (depth > vmarena_malloc.options.depth) depth = vmarena_malloc.options.depth;
-    return vmarena_prim_unwind(&vmarena_malloc_thread.caller, frames, depth);
+    return vmarena_unwind(&vmarena_malloc_thread.caller, frames, depth);
 }
 
 static void write_all(const char *text, size_t length) {
@@ -332,7 +332,7 @@ static struct vmarena_report *begin_fault(enum vmarena_report_kind kind, const s
     struct vmarena_prim_frame frame;
     void *frames[VMARENA_REPORT_FRAMES];
     vmarena_prim_frame_of_context(&frame, context);
-    size_t frame_count = vmarena_prim_unwind(&frame, frames, vmarena_malloc.options.depth);
+    size_t frame_count = vmarena_unwind(&frame, frames, vmarena_malloc.options.depth);
     struct vmarena_report *report = begin(kind, frames, frame_count, true);
     if (report == NULL) return NULL;
     report->call = VMARENA_FOUND_AT_ACCESS;
@@ -375,7 +375,7 @@ void vmarena_tell_wild(const struct vmarena_fault *fault, const void *context) {
 void vmarena_tell_call(const char *name, bool writes, const void *buffer, size_t length,
                        const struct vmarena_heap_object *object) {
     void *frames[VMARENA_REPORT_FRAMES];
-    size_t frame_count = vmarena_prim_unwind(&vmarena_malloc_thread.caller, frames, vmarena_malloc.options.depth);
+    size_t frame_count = vmarena_unwind(&vmarena_malloc_thread.caller, frames, vmarena_malloc.options.depth);
     bool freed = object->state == VMARENA_HEAP_FREED;
     uintptr_t from = (uintptr_t)buffer, end = (uintptr_t)object->start + object->size;
     struct vmarena_report *report =
