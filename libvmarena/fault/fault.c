@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "fault/fault.h"
 #include "prim/prim.h"
-#include "prim/stack.h"
+#include "prim/cpu/stack_pointer.h"
 #include "region/region.h"
 #include "region/registry.h"
 

@@ -20,7 +20,7 @@
 
 #include "vmarena/types.h"
 
-/* ---- memory (prim/memory.c) --------------------------------------------------------------------------------------- */
+/* ---- memory (posix/map.c; linux/: madvise.c, mapping.c, memory_file.c, limits.c, residency.c) ---- */
 
 /* The page size; cached. Signal-safe after the first call. */
 size_t vmarena_prim_page_size(void);
@@ -116,7 +116,7 @@ void vmarena_prim_map_entries(size_t *used, size_t *limit);
 /* The size of a transparent huge page, 0 where there are none; cached. */
 size_t vmarena_prim_huge_page_size(void);
 
-/* ---- files (prim/file.c) ------------------------------------------------------------------------------------------------- */
+/* ---- files (posix/file.c, linux/file_system.c) ---- */
 
 struct vmarena_prim_file {
     uint64_t size;
@@ -145,7 +145,7 @@ int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offs
 /* The path of an open file, cut to size; "" where the system does not tell. */
 void vmarena_prim_file_name(int fd, char *name, size_t size);
 
-/* ---- memory files and written pages (prim/track.c) ---------------------------------------------------------------------- */
+/* ---- memory files and written pages (linux/memory_file.c, linux/mapping.c, linux/write_tracking.c) ---- */
 
 /* A file of size zero bytes that lives in memory and nowhere else. */
 int vmarena_prim_memory_file(int *fd, const char *name, uint64_t size);
@@ -175,7 +175,7 @@ int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_trac
 void vmarena_prim_track_close(const struct vmarena_prim_track *track);
 int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pages_fn *function, void *arg);
 
-/* ---- looking at processes (prim/inspect.c) ----------------------------------------------------------------------------- */
+/* ---- looking at processes (posix/rusage.c; linux/: maps.c, pages.c, process.c, perf_events.c) ---- */
 
 /* As the public functions in inspect.h, whose errors they give; owners are not looked up. */
 bool vmarena_prim_is_self(pid_t pid);
@@ -200,7 +200,7 @@ int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, v
 int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags, bool *user_only);
 int vmarena_prim_counter_read(int fd, uint64_t *value);
 
-/* ---- capabilities (prim/caps.c) -------------------------------------------------------------------------------------- */
+/* ---- capabilities (linux/caps.c, linux/huge_pages.c) ---- */
 
 /*
  * Tries everything anew; vmarena_caps() keeps the result. Leaves no mapping, descriptor, signal handler or child behind.
@@ -211,7 +211,7 @@ int vmarena_prim_caps(struct vmarena_caps *out);
 /* As vmarena_huge_page_sizes. */
 size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count);
 
-/* ---- signals (prim/signal.c) ---------------------------------------------------------------------------------------- */
+/* ---- signals (posix/signal.c, posix/signal_stack.c) ---- */
 
 typedef void vmarena_prim_handler(int signo, siginfo_t *info, void *context);
 
@@ -242,7 +242,7 @@ void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct
  */
 int vmarena_prim_signal_stack(void);
 
-/* ---- the CPU's view of a fault (prim/context.c) ------------------------------------------------------------------------ */
+/* ---- the CPU's view of a fault (posix/fault_signal.c, cpu/) ---- */
 
 /* Whether the kernel raised the signal for an access of this thread to an address it can name. Signal-safe. */
 bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info);
@@ -267,7 +267,7 @@ void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, 
 /* The stack pointer of about here, for vmarena_prim_leave: below the caller's frame. */
 #define vmarena_prim_stack_here() ((uintptr_t)__builtin_frame_address(0))
 
-/* ---- threads (prim/thread.c) --------------------------------------------------------------------------------------------- */
+/* ---- threads (posix/thread.c) ---- */
 
 /*
  * The library's one lock, for what is rare: registering memory, making records, installing handlers. It is held over
@@ -298,7 +298,7 @@ void vmarena_prim_yield(void);
 /* Calls function(argument) when the calling thread ends. */
 int vmarena_prim_at_thread_exit(void (*function)(void *), void *argument);
 
-/* ---- ASan and Valgrind (prim/annotate.c) ---------------------------------------------------------------------------------- */
+/* ---- ASan and Valgrind (prim/annotate.c) ---- */
 
 /* Whether this process runs under either: found once, at run time. Addresses and sizes need no alignment here. */
 bool vmarena_prim_annotating(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMARENA_PRIM_STACK_H
-#define VMARENA_PRIM_STACK_H
+#ifndef VMARENA_PRIM_CPU_STACK_POINTER_H
+#define VMARENA_PRIM_CPU_STACK_POINTER_H
 
 #include <stdint.h>
 

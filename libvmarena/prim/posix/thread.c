@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/features.h"
+
 #include "prim/prim.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <unistd.h>
 
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
+#include "prim/internal.h"
 
 static pthread_mutex_t global = PTHREAD_MUTEX_INITIALIZER, pools = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
@@ -51,12 +50,7 @@ int vmarena_prim_at_fork(void (*before)(void), void (*parent)(void), void (*chil
 }
 
 uint32_t vmarena_prim_thread_id(void) {
-#ifdef __linux__
-    if (thread_id == 0) thread_id = (uint32_t)syscall(SYS_gettid); /* glibc has gettid() since 2.30 only */
-#else
-    static _Atomic uint32_t count; /* no number that the system shows: they are counted */
-    if (thread_id == 0) thread_id = ++count;
-#endif
+    if (thread_id == 0) thread_id = vmarena_prim_new_thread_id();
     return thread_id;
 }
 

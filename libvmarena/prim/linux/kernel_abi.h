@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Linux only: what several files here need of /proc, and of the kernel's ABI where the C library's headers may be too
+ * Linux only: what several files here need of the kernel's ABI where the C library's headers may be too
  * old for it. The numbers and layouts are those of include/uapi: asm-generic/mman-common.h, asm-generic/unistd.h,
  * linux/pidfd.h, linux/fs.h, linux/prctl.h, linux/userfaultfd.h.
  */
-#ifndef VMARENA_PRIM_LINUX_H
-#define VMARENA_PRIM_LINUX_H
+#ifndef VMARENA_PRIM_LINUX_KERNEL_ABI_H
+#define VMARENA_PRIM_LINUX_KERNEL_ABI_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -70,11 +70,5 @@ struct vmarena_procmap_query {
     uint64_t name, build_id;
 };
 #define VMARENA_PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct vmarena_procmap_query)
-
-/* Reads a small file, or its beginning, into text, terminated; false where it cannot be read. */
-bool vmarena_prim_read_text(const char *path, char *text, size_t size);
-
-/* The number a file begins with; 0 where it cannot be read or has none. */
-size_t vmarena_prim_read_number(const char *path);
 
 #endif

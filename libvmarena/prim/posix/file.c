@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/features.h"
+
 #include "prim/prim.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <linux/magic.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
-#endif
+
+#include "prim/internal.h"
 
 int vmarena_prim_file_open(int *out, const char *path, bool writable) {
     /* O_NONBLOCK: a FIFO without a partner would block for ever, and is refused a moment later anyway. */
@@ -52,15 +48,6 @@ static const char *special(mode_t mode) {
     return S_ISREG(mode) ? NULL : "no regular file";
 }
 
-bool vmarena_prim_file_is_huge(int fd) {
-#ifdef __linux__
-    struct statfs system;
-    return fstatfs(fd, &system) == 0 && system.f_type == HUGETLBFS_MAGIC;
-#else
-    return (void)fd, false;
-#endif
-}
-
 int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out) {
     struct stat status;
     if (fstat(fd, &status) != 0) return -errno;
@@ -81,33 +68,12 @@ int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_
     return 0;
 }
 
-/* ASan intercepts pwrite, and would report the red zones between an arena's objects, which are written like all else. */
-static ssize_t write_at(int fd, const void *from, size_t size, uint64_t offset) {
-#if defined(__linux__) && defined(__LP64__) /* elsewhere the offset goes in two registers, in an order of the CPU's */
-    return syscall(SYS_pwrite64, fd, from, size, offset);
-#else
-    return pwrite(fd, from, size, (off_t)offset);
-#endif
-}
-
 int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset) {
     for (size_t done = 0; done < size;) {
         size_t piece = size - done < INT_MAX ? size - done : INT_MAX;
-        ssize_t count = write_at(fd, (const char *)from + done, piece, offset + done);
+        ssize_t count = vmarena_prim_write_at(fd, (const char *)from + done, piece, offset + done);
         if (count >= 0) done += (size_t)count;
         else if (errno != EINTR) return -errno;
     }
     return 0;
-}
-
-void vmarena_prim_file_name(int fd, char *name, size_t size) {
-    name[0] = '\0';
-#ifdef __linux__
-    char link[64];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, name, size - 1);
-    if (length >= 0) name[length] = '\0';
-#else
-    (void)fd, (void)size;
-#endif
 }

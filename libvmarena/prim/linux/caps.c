@@ -5,84 +5,28 @@
  * no process, since the host may have threads, handlers and children of its own. Every attempt has fresh pages and
  * gives back all it took.
  */
-#include "prim/prim.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "prim/features.h"
+
+#include "prim/prim.h"
 
 #ifdef __linux__
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
-#include "prim/linux.h"
+#include "prim/internal.h"
+#include "prim/linux/huge_pages.h"
+#include "prim/linux/kernel_abi.h"
+#include "prim/linux/proc.h"
 
 #define DENY_ACCESS 1 /* PKEY_DISABLE_ACCESS, asm-generic/mman-common.h */
-
-/* ---- /proc and /sys ---- */
-
-/* The kernel names both kinds of huge page by their size in KiB. The sizes are powers of two, so that asking for each
- * by name gives them in order, without a directory stream (which would call malloc). */
-#define FIRST_SHIFT 12
-#define LAST_SHIFT 40
-
-static void huge_path(char path[96], const char *directory, unsigned shift, const char *file) {
-    (void)snprintf(path, 96, "/sys/kernel/mm/%s/hugepages-%llukB/%s", directory, 1ULL << (shift - 10), file);
-}
-
-size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count) {
-    size_t found = 0;
-    for (unsigned shift = FIRST_SHIFT; shift <= LAST_SHIFT && shift < sizeof(size_t) * 8; shift++) {
-        char path[96];
-        huge_path(path, "hugepages", shift, "");
-        if (access(path, F_OK) != 0) continue;
-        if (found < count) sizes[found] = (size_t)1 << shift;
-        found++;
-    }
-    return found;
-}
-
-static size_t pool_free(unsigned shift) {
-    char path[96];
-    huge_path(path, "hugepages", shift, "free_hugepages");
-    return vmarena_prim_read_number(path);
-}
-
-static enum vmarena_thp thp_mode(void) {
-    static const char path[] = "/sys/kernel/mm/transparent_hugepage/enabled";
-    char text[128];
-    if (!vmarena_prim_read_text(path, text, sizeof text)) return VMARENA_THP_ABSENT;
-    if (strstr(text, "[always]") != NULL) return VMARENA_THP_ALWAYS;
-    if (strstr(text, "[madvise]") != NULL) return VMARENA_THP_MADVISE;
-    return VMARENA_THP_NEVER;
-}
-
-/* Whether pages of 2^shift bytes are offered: by themselves, or because they inherit a mode that offers them. */
-static bool thp_size_offered(unsigned shift, enum vmarena_thp mode) {
-    char path[96], text[128];
-    huge_path(path, "transparent_hugepage", shift, "enabled");
-    if (!vmarena_prim_read_text(path, text, sizeof text)) return false;
-    if (strstr(text, "[inherit]") != NULL) return mode == VMARENA_THP_ALWAYS || mode == VMARENA_THP_MADVISE;
-    return strstr(text, "[always]") != NULL || strstr(text, "[madvise]") != NULL;
-}
-
-static uint64_t thp_sizes(size_t huge, enum vmarena_thp mode) {
-    uint64_t sizes = 0;
-    char path[96];
-    for (unsigned shift = FIRST_SHIFT; shift <= LAST_SHIFT; shift++)
-        if (thp_size_offered(shift, mode)) sizes |= UINT64_C(1) << shift;
-    /* Before Linux 6.8 there is one size and no file for it. */
-    if (huge == 0) return sizes;
-    huge_path(path, "transparent_hugepage", (unsigned)__builtin_ctzll(huge), "enabled");
-    if (access(path, F_OK) != 0 && (mode == VMARENA_THP_ALWAYS || mode == VMARENA_THP_MADVISE)) sizes |= huge;
-    return sizes;
-}
 
 /* ---- attempts: each gets a few fresh pages, readable and writable, and never touched ---- */
 
@@ -236,23 +180,14 @@ static size_t protection_keys(void) {
     return count;
 }
 
-/* By the CPU alone: trying would take a signal handler of the host's away, if only for a moment. See context.c. */
-static bool fault_access(void) {
-#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
-    return true;
-#else
-    return false;
-#endif
-}
-
 static void find_pages(struct vmarena_caps *caps) {
     size_t used;
     caps->page_size = vmarena_prim_page_size();
     caps->huge_page_size = vmarena_prim_huge_page_size();
-    caps->thp = thp_mode();
-    caps->thp_sizes = thp_sizes(caps->huge_page_size, caps->thp);
-    caps->hugetlb_2m_free = pool_free(21);
-    caps->hugetlb_1g_free = pool_free(30);
+    caps->thp = vmarena_prim_thp_mode();
+    caps->thp_sizes = vmarena_prim_thp_sizes(caps->huge_page_size, caps->thp);
+    caps->hugetlb_2m_free = vmarena_prim_hugetlb_free(21);
+    caps->hugetlb_1g_free = vmarena_prim_hugetlb_free(30);
     caps->strict_overcommit = vmarena_prim_read_number("/proc/sys/vm/overcommit_memory") == 2;
     vmarena_prim_map_entries(&used, &caps->map_entry_limit);
 }
@@ -279,17 +214,8 @@ int vmarena_prim_caps(struct vmarena_caps *out) {
     caps.perf_counters = tried(perf_counters);
     caps.perf_tlb = caps.perf_counters && perf_tlb();
     caps.protection_keys = protection_keys();
-    caps.fault_access = fault_access();
+    caps.fault_access = vmarena_prim_context_has_access();
     *out = caps;
-    return 0;
-}
-
-#else /* not Linux: nothing of this is known to be there */
-
-size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count) { return (void)sizes, (void)count, 0; }
-
-int vmarena_prim_caps(struct vmarena_caps *out) {
-    *out = (struct vmarena_caps){.page_size = vmarena_prim_page_size()};
     return 0;
 }
 

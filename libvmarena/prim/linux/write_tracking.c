@@ -1,46 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory files, and which pages were written: for snapshots. */
-#include "prim/prim.h"
+#include "prim/features.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "prim/prim.h"
 
 #ifdef __linux__
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <unistd.h>
 
-#include "prim/linux.h"
-
-int vmarena_prim_memory_file(int *out, const char *name, uint64_t size) {
-    int fd = memfd_create(name, MFD_CLOEXEC);
-    if (fd < 0) return -errno;
-    if (ftruncate(fd, (off_t)size) != 0) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    *out = fd;
-    return 0;
-}
-
-int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside) {
-    void *place;
-    int error = vmarena_prim_map(&place, size, align, VMARENA_NONE, false);
-    if (error != 0) return error;
-    /* DONTUNMAP, for file mappings since Linux 5.13: the mapping stays and only its page table moves, by whole nodes where
-     * both addresses are aligned alike, so that there is no moment without a mapping, and nothing to tear down. */
-    if (mremap(address, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, place) == MAP_FAILED) {
-        error = -errno;
-        munmap(place, size);
-        return error;
-    }
-    *aside = place;
-    return 0;
-}
-
-int vmarena_prim_punch(void *address, size_t size) { return madvise(address, size, MADV_REMOVE) == 0 ? 0 : -errno; }
+#include "prim/linux/kernel_abi.h"
 
 /* ---- userfaultfd write protection that the kernel itself resolves, Linux 6.7 ---- */
 
@@ -115,23 +85,6 @@ int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pa
     int result = collect(fd, start, start + size, anew, function, arg);
     close(fd);
     return result;
-}
-
-#else /* not Linux */
-
-int vmarena_prim_memory_file(int *out, const char *name, uint64_t size) {
-    return (void)out, (void)name, (void)size, -EOPNOTSUPP;
-}
-int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside) {
-    return (void)address, (void)size, (void)align, (void)aside, -EOPNOTSUPP;
-}
-int vmarena_prim_punch(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
-int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out) {
-    return (void)address, (void)size, (void)out, -EOPNOTSUPP;
-}
-void vmarena_prim_track_close(const struct vmarena_prim_track *track) { (void)track; }
-int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pages_fn *function, void *arg) {
-    return (void)anew, (void)address, (void)size, (void)function, (void)arg, -EOPNOTSUPP;
 }
 
 #endif
