@@ -52,7 +52,7 @@ def wheel(source, tmp_path_factory):
 
 def test_the_source_distribution_holds_every_file(source):
     """What lies behind a link, too: an archive of this kind has no links that leave their folder."""
-    tracked = run("git", "ls-files", "-s", cwd=ROOT).splitlines()
+    tracked = run("git", "ls-tree", "-r", "HEAD", cwd=ROOT).splitlines()
     links = {name for mode, name in ((line.split()[0], line.split("\t")[1]) for line in tracked) if mode == "120000"}
     assert links, "the test is about links"
     names = {line.split("\t")[1] for line in tracked}

@@ -6,15 +6,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any, NamedTuple, NewType, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType, Self, TypeVar, overload
 
 from . import _vmarena as _c
 from ._faults import Address, Memory, Named, Side, fence_number
-from ._numpy import make_array
+from ._numpy import Order, make_array
 from ._owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Scalar = TypeVar("Scalar", bound=np.generic)
 
 #: A point in an arena's life: Arena.mark() gives it, Arena.rewind() takes it.
 Mark = NewType("Mark", object)
@@ -164,9 +169,15 @@ class Arena(Owner):
         """size bytes aligned to align. Raises Error (EINVAL, ENOSPC, ENOMEM, EACCES)."""
         return _c.alloc(self._handle, size, align, zeroed)
 
-    def array(self, shape: int | Sequence[int], dtype: Any = float) -> Any:
-        """A zeroed numpy array in the arena."""
-        return make_array(lambda size, align: self.alloc(size, align, zeroed=True), shape, dtype)
+    @overload
+    def array(
+        self, shape: int | Sequence[int], dtype: type[Scalar] | np.dtype[Scalar], order: Order = "C"
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def array(self, shape: int | Sequence[int], dtype: Any = float, order: Order = "C") -> NDArray[Any]: ...
+    def array(self, shape: int | Sequence[int], dtype: Any = float, order: Order = "C") -> NDArray[Any]:
+        """A zeroed numpy array in the arena. order: "C", or "F" for the first index running fastest."""
+        return make_array(lambda size, align: self.alloc(size, align, zeroed=True), shape, dtype, order)
 
     def resize(self, memory: Memory, size: int) -> None:
         """Grows or shrinks memory, which may move. A later rewind to a mark taken before takes it back."""

@@ -98,38 +98,32 @@ class Fault(Exception):
         return (Fault, (self._fields, self.done), self.__dict__)
 
 
-def _finish(outcome: _c.Outcome) -> int:
-    done, fields = outcome
-    if fields is not None:
-        raise Fault(fields, done)
-    return done
+_c.use_fault_type(Fault)
 
 
 def read(start: Address, size: int) -> bytes:
     """size bytes from any address. Raises Fault; its `done` tells how many could be read."""
-    data, outcome = _c.read_bytes(start, size)
-    _finish(outcome)
-    return data
+    return _c.read_bytes(start, size)
 
 
 def write(to: Address, data: Buffer) -> None:
     """Writes bytes to any address. Raises Fault. What lies there must be yours: nothing else protects live objects."""
-    _finish(_c.write_bytes(to, data))
+    _c.write_bytes(to, data)
 
 
 def copy(to: Address, from_: Address, size: int) -> None:
     """Copies size bytes between any two addresses that are at least so far apart. Raises Fault."""
-    _finish(_c.copy(to, from_, size))
+    _c.copy(to, from_, size)
 
 
 def fill(to: Address, byte: int, size: int) -> None:
     """Fills size bytes at any address. Raises Fault."""
-    _finish(_c.fill(to, byte, size))
+    _c.fill(to, byte, size)
 
 
 def compare(left: Address, right: Address, size: int) -> int | None:
     """Index of the first byte that differs, or None. Raises Fault."""
-    same = _finish(_c.compare(left, right, size))
+    same = _c.compare(left, right, size)
     return same if same < size else None
 
 

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ._arena import Arena, Prot
 from ._faults import Memory, Side, page_size, write
 from ._heap import Heap
-from ._numpy import make_array
+from ._numpy import Order, make_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from typing_extensions import Buffer
+
+    Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 _heaps: dict[Side, Heap] = {}
@@ -45,6 +49,19 @@ def fenced(data: Buffer, side: Side | str = Side.END, *, align: int = 1, writabl
     return memory
 
 
-def fenced_array(shape: int | Sequence[int], dtype: Any = float, side: Side | str = Side.END) -> Any:
-    """A zeroed numpy array flush against a guard page: what runs past it in compiled code faults at the byte."""
-    return make_array(lambda size, align: fenced_memory(size, align, side), shape, dtype)
+@overload
+def fenced_array(
+    shape: int | Sequence[int], dtype: type[Scalar] | np.dtype[Scalar], side: Side | str = Side.END, order: Order = "C"
+) -> NDArray[Scalar]: ...
+@overload
+def fenced_array(
+    shape: int | Sequence[int], dtype: Any = float, side: Side | str = Side.END, order: Order = "C"
+) -> NDArray[Any]: ...
+def fenced_array(
+    shape: int | Sequence[int], dtype: Any = float, side: Side | str = Side.END, order: Order = "C"
+) -> NDArray[Any]:
+    """A zeroed numpy array flush against a guard page: what runs past it in compiled code faults at the byte.
+
+    order: "C", or "F" for the first index running fastest.
+    """
+    return make_array(lambda size, align: fenced_memory(size, align, side), shape, dtype, order)

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _vmarena as _c
 from ._arena import GuardKind
 from ._faults import Address, Memory, Named
-from ._numpy import make_array
+from ._numpy import Order, make_array
 from ._owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class HeapSide(Named):
@@ -95,9 +100,15 @@ class Heap(Owner):
         """size zeroed bytes (0 is allowed: every access faults), aligned to align (0: as the heap was made)."""
         return _c.heap_alloc(self._handle, size, align)
 
-    def array(self, shape: int | Sequence[int], dtype: Any = float) -> Any:
-        """A zeroed numpy array in the heap."""
-        return make_array(self.alloc, shape, dtype)
+    @overload
+    def array(
+        self, shape: int | Sequence[int], dtype: type[Scalar] | np.dtype[Scalar], order: Order = "C"
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def array(self, shape: int | Sequence[int], dtype: Any = float, order: Order = "C") -> NDArray[Any]: ...
+    def array(self, shape: int | Sequence[int], dtype: Any = float, order: Order = "C") -> NDArray[Any]:
+        """A zeroed numpy array in the heap. order: "C", or "F" for the first index running fastest."""
+        return make_array(self.alloc, shape, dtype, order)
 
     def resize(self, memory: Memory, size: int) -> None:
         """Grows or shrinks memory, which may move. BufferError while a buffer of it is out."""

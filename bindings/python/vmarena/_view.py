@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from . import _vmarena as _c
 from ._arena import Flag, Huge
-from ._faults import Memory, Named, Side, fence_number, read, write
+from ._faults import Memory, Named, Side, fence_number
 from ._owner import Owner
 
 if TYPE_CHECKING:
@@ -107,21 +107,21 @@ class View(Owner):
     def __len__(self) -> int:
         return len(self.data)
 
-    def _range(self, start: int, size: int | None) -> tuple[int, int]:
-        size = len(self) - start if size is None else size
+    def _check(self, start: int, size: int) -> None:
         if start < 0 or size < 0 or start + size > len(self):
             raise ValueError(f"{size} bytes from byte {start} on leave the view, which has {len(self)}")
-        return self.data.address + start, size
 
     def read(self, start: int = 0, size: int | None = None) -> bytes:
         """size bytes (None: all that follow) of the window from start on. Raises Fault."""
-        return read(*self._range(start, size))
+        size = len(self) - start if size is None else size
+        self._check(start, size)
+        return _c.read_bytes(self.data, size, start)
 
     def write(self, start: int, data: Buffer) -> None:
         """Writes data to the window at start. Raises Fault, also where the mode does not allow it."""
         with memoryview(data) as view:
-            size = view.nbytes
-        write(self._range(start, size)[0], data)
+            self._check(start, view.nbytes)
+        _c.write_bytes(self.data, data, start)
 
     def move(self, offset: int, length: int = 0) -> None:
         """Shows another part of the file; length 0: as much as the view has room for."""
