@@ -75,7 +75,7 @@ static void add_call(struct vmarena_text *text) {
 const char *vmarena_explain(void) {
     if (last.call != NULL) {
         int saved = errno;
-        struct vmarena_text text = {last.sentence, sizeof last.sentence, 0};
+        struct vmarena_text text = {.start = last.sentence, .size = sizeof last.sentence};
         if (last.error == -ENOMEM) add_shortage(&text);
         else add_call(&text);
         vmarena_text_end(&text);

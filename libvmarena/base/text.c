@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/text.h"
 
+void vmarena_text_flush(struct vmarena_text *text) {
+    if (text->length > 0) text->flush(text);
+    text->length = 0;
+}
+
 void vmarena_text_char(struct vmarena_text *text, char c) {
+    if (text->length == text->size && text->flush != NULL) vmarena_text_flush(text);
     if (text->length < text->size) text->start[text->length] = c;
     text->length++;
 }
@@ -37,16 +43,18 @@ void vmarena_text_hex(struct vmarena_text *text, uint64_t value) {
 
 void vmarena_text_bytes(struct vmarena_text *text, uint64_t bytes) {
     static const char *const units[] = {" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
-    unsigned unit = 0;
-    uint64_t scale = 1024;
-    if (bytes < scale) {
+    unsigned unit = 0, shift = 10;
+    if (bytes < 1024) {
         vmarena_text_count(text, bytes, "byte");
         return;
     }
-    while (unit + 1 < sizeof units / sizeof units[0] && bytes / scale >= 1024) scale *= 1024, unit++;
-    vmarena_text_decimal(text, bytes / scale);
-    vmarena_text_char(text, '.');
-    vmarena_text_decimal(text, bytes % scale / (scale / 1024) * 10 / 1024);
+    for (; unit + 1 < sizeof units / sizeof units[0] && bytes >> shift >= 1024; shift += 10) unit++;
+    uint64_t whole = bytes >> shift, tenths = ((bytes >> (shift - 10) & 1023) * 10 + 512) / 1024; /* rounded */
+    vmarena_text_decimal(text, whole + tenths / 10);
+    if (unit > 0 || bytes % 1024 != 0) {
+        vmarena_text_char(text, '.');
+        vmarena_text_decimal(text, tenths % 10);
+    }
     vmarena_text_add(text, units[unit]);
 }
 
@@ -55,32 +63,6 @@ void vmarena_text_count(struct vmarena_text *text, uint64_t count, const char *n
     vmarena_text_char(text, ' ');
     vmarena_text_add(text, noun);
     if (count != 1) vmarena_text_char(text, 's');
-}
-
-/* Length of the UTF-8 sequence that starts here, by its first byte and continuation bytes; 0: not one (RFC 3629, 4). */
-static unsigned sequence(const unsigned char *at) {
-    unsigned length = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : (at[0] & 0xf0) == 0xe0 ? 3 : 4;
-    if (at[0] >= 0x80 && (at[0] < 0xc2 || at[0] > 0xf4)) return 0;
-    for (unsigned i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80) return 0;
-    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f)) return 0;
-    if ((at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f)) return 0;
-    return length;
-}
-
-void vmarena_text_json(struct vmarena_text *text, const char *string) {
-    const unsigned char *at = (const unsigned char *)string;
-    vmarena_text_char(text, '"');
-    while (*at != '\0') {
-        unsigned length = sequence(at);
-        if (length == 0) vmarena_text_add(text, "\\ufffd"), at++;
-        else if (*at < 0x20) vmarena_text_add(text, "\\u"), vmarena_text_digits(text, *at++, 4);
-        else {
-            if (*at == '"' || *at == '\\') vmarena_text_char(text, '\\');
-            while (length-- > 0) vmarena_text_char(text, (char)*at++);
-        }
-    }
-    vmarena_text_char(text, '"');
 }
 
 size_t vmarena_text_length(const struct vmarena_text *text) {

@@ -78,7 +78,7 @@ static bool has_file_offset(const struct vmarena_fault *fault) {
 }
 
 size_t vmarena_fault_describe(const struct vmarena_fault *fault, char *buffer, size_t size) {
-    struct vmarena_text text = {buffer, size, 0};
+    struct vmarena_text text = {.start = buffer, .size = size};
     if (fault == NULL || fault->signo == 0) {
         vmarena_text_add(&text, "no fault");
         return finish(&text);
@@ -113,7 +113,7 @@ static void add_fact(struct vmarena_text *text, const char *name) {
 }
 
 size_t vmarena_fault_explain(const struct vmarena_fault *fault, char *buffer, size_t size) {
-    struct vmarena_text text = {buffer, size, 0};
+    struct vmarena_text text = {.start = buffer, .size = size};
     if (fault == NULL || fault->signo == 0) {
         vmarena_text_add(&text, "no fault");
         return finish(&text);

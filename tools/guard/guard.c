@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "program.h"
+#include "preload_check.h"
 #include "run.h"
 #include "symbols.h"
 
@@ -192,7 +192,7 @@ static int check_program(struct vmarena_run *run) {
     char sentence[PATH_MAX + 256];
     if (!vmarena_program_find(run->arguments[0], run->path, sizeof run->path, &why))
         return usage_error("%s: %s", run->arguments[0], why);
-    if (!vmarena_program_check(run->path, run->preload, sentence, sizeof sentence)) return usage_error("%s", sentence);
+    if (!vmarena_preload_check(run->path, run->preload, sentence, sizeof sentence)) return usage_error("%s", sentence);
     return 0;
 }
 

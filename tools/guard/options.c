@@ -159,7 +159,7 @@ static void print_word(struct vmarena_text *out, const char *words, size_t index
 }
 
 size_t vmarena_options_print(const struct vmarena_guard_options *options, char *text, size_t size) {
-    struct vmarena_text out = {text, size, 0};
+    struct vmarena_text out = {.start = text, .size = size};
     for (size_t i = 0; i < vmarena_guard_table_size; i++) {
         const struct vmarena_option *option = &vmarena_guard_table[i];
         const char *here = (const char *)options + option->offset;

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "escape.h"
+
 #define RED "\033[1;31m"
 #define BOLD "\033[1m"
 #define GREEN "\033[32m"
@@ -28,6 +30,11 @@ static const char *const access_names[] = {"access", "read", "write", "execution
 static const char *const call_names[] = {"access", "allocation", "free", "realloc", "check", "system call"};
 
 static void add(struct vmarena_text *text, const char *string) { vmarena_text_add(text, string); }
+
+/* What the program, its files or its symbols are called. */
+static void add_foreign(struct vmarena_text *text, const char *name) {
+    (void)vmarena_escape_terminal(text, name, SIZE_MAX);
+}
 
 static uint64_t magnitude(int64_t value) { return value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value; }
 
@@ -103,7 +110,7 @@ static void add_access(struct vmarena_text *text, const struct vmarena_report *r
     }
 }
 
-void vmarena_report_headline(struct vmarena_text *text, const struct vmarena_report *report) {
+static void add_headline(struct vmarena_text *text, const struct vmarena_report *report) {
     add(text, kind_names[report->kind]);
     add(text, ": ");
     switch (report->kind) {
@@ -119,6 +126,14 @@ void vmarena_report_headline(struct vmarena_text *text, const struct vmarena_rep
     if (report->call == VMARENA_FOUND_IN_REALLOC && report->kind != VMARENA_REPORT_SLACK_BEFORE &&
         report->kind != VMARENA_REPORT_SLACK_AFTER)
         add(text, ", in realloc");
+}
+
+#define HEADLINE 512 /* bytes, of which the name of a mapping takes at most VMARENA_REPORT_PATH */
+
+void vmarena_report_headline(const struct vmarena_report *report, char *line, size_t size) {
+    struct vmarena_text text = {.start = line, .size = size};
+    add_headline(&text, report);
+    vmarena_text_end(&text);
 }
 
 /* ---- stacks ---- */
@@ -137,7 +152,7 @@ static void add_module(struct vmarena_text *text, const struct vmarena_report *r
     const char *module = module_of(report, frame);
     add(text, "(");
     if (module != NULL) {
-        add(text, base_name(module));
+        add_foreign(text, base_name(module));
         add(text, "+");
         vmarena_text_hex(text, frame->offset);
     } else vmarena_text_hex(text, frame->pc);
@@ -145,7 +160,7 @@ static void add_module(struct vmarena_text *text, const struct vmarena_report *r
 }
 
 static void add_name(struct vmarena_text *text, const struct vmarena_name *name) {
-    add(text, name->function != NULL ? name->function : "?");
+    add_foreign(text, name->function != NULL ? name->function : "?");
     if (name->file == NULL) {
         if (name->function != NULL && name->offset != 0) {
             add(text, "+");
@@ -154,7 +169,7 @@ static void add_name(struct vmarena_text *text, const struct vmarena_name *name)
         return;
     }
     add(text, " at ");
-    add(text, base_name(name->file));
+    add_foreign(text, base_name(name->file));
     add(text, ":");
     vmarena_text_decimal(text, name->line);
 }
@@ -284,11 +299,13 @@ static void add_history(struct vmarena_text *text, const struct vmarena_report *
 
 void vmarena_report_text(struct vmarena_text *text, const struct vmarena_report *report,
                          const struct vmarena_report_style *style) {
+    char line[HEADLINE];
+    vmarena_report_headline(report, line, sizeof line);
     add(text, style->colour ? BOLD "vmarena guard: " RED : "vmarena guard: ");
-    vmarena_report_headline(text, report);
+    add_foreign(text, line);
     if (style->colour) add(text, PLAIN);
     add(text, "\n  in ");
-    add(text, report->program);
+    add_foreign(text, report->program);
     add(text, ", process ");
     vmarena_text_decimal(text, report->process);
     add(text, ", at ");
@@ -305,15 +322,27 @@ void vmarena_report_text(struct vmarena_text *text, const struct vmarena_report 
 
 /* ---- JSON ---- */
 
-static void key(struct vmarena_text *text, const char *name) {
-    if (text->length > 0 && text->length <= text->size && text->start[text->length - 1] != '{') add(text, ",");
-    vmarena_text_json(text, name);
+static void first_key(struct vmarena_text *text, const char *name) {
+    add(text, "{");
+    vmarena_escape_json(text, name);
     add(text, ":");
+}
+
+static void key(struct vmarena_text *text, const char *name) {
+    add(text, ",");
+    vmarena_escape_json(text, name);
+    add(text, ":");
+}
+
+static void address(struct vmarena_text *text, uint64_t value) {
+    add(text, "\"");
+    vmarena_text_hex(text, value);
+    add(text, "\"");
 }
 
 static void key_text(struct vmarena_text *text, const char *name, const char *value) {
     key(text, name);
-    vmarena_text_json(text, value);
+    vmarena_escape_json(text, value);
 }
 
 static void key_number(struct vmarena_text *text, const char *name, uint64_t value) {
@@ -330,14 +359,13 @@ static void key_signed(struct vmarena_text *text, const char *name, int64_t valu
 /* Addresses as strings: a JSON number may lose bits beyond 2^53 (RFC 8259, 6). */
 static void key_address(struct vmarena_text *text, const char *name, uint64_t value) {
     key(text, name);
-    add(text, "\"");
-    vmarena_text_hex(text, value);
-    add(text, "\"");
+    address(text, value);
 }
 
 static void json_frame(struct vmarena_text *text, const struct vmarena_report *report,
                        const struct vmarena_report_frame *frame, const struct vmarena_name *name) {
-    add(text, "{");
+    first_key(text, "pc");
+    address(text, frame->pc);
     if (name != NULL && name->function != NULL) key_text(text, "function", name->function);
     if (name != NULL && name->file != NULL) {
         key_text(text, "file", name->file);
@@ -347,7 +375,6 @@ static void json_frame(struct vmarena_text *text, const struct vmarena_report *r
         key_text(text, "module", module_of(report, frame));
         key_address(text, "offset", frame->offset);
     }
-    key_address(text, "pc", frame->pc);
     add(text, "}");
 }
 
@@ -368,8 +395,8 @@ static void json_stack(struct vmarena_text *text, const char *name, const struct
 
 static void json_object(struct vmarena_text *text, const struct vmarena_report *report) {
     key(text, "object");
-    add(text, "{");
-    key_address(text, "address", report->object);
+    first_key(text, "address");
+    address(text, report->object);
     key_number(text, "size", report->size);
     key_number(text, "align", report->align);
     key_text(text, "state", report->freed ? "freed" : "live");
@@ -383,12 +410,10 @@ static void json_object(struct vmarena_text *text, const struct vmarena_report *
 
 void vmarena_report_json(struct vmarena_text *text, const struct vmarena_report *report,
                          const struct vmarena_report_style *style) {
-    char line[512];
-    struct vmarena_text headline = {line, sizeof line, 0};
-    vmarena_report_headline(&headline, report);
-    vmarena_text_end(&headline);
-    add(text, "{");
-    key_text(text, "kind", kind_names[report->kind]);
+    char line[HEADLINE];
+    vmarena_report_headline(report, line, sizeof line);
+    first_key(text, "kind");
+    vmarena_escape_json(text, kind_names[report->kind]);
     key_text(text, "text", line);
     key_text(text, "found", call_names[report->call]);
     if (report->call == VMARENA_FOUND_IN_SYSTEM_CALL) key_text(text, "system_call", report->call_name);

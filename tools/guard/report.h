@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A report in words and as JSON. The preloaded malloc uses it too: no allocation, no stdio; safe in a signal handler. */
+/*
+ * A report in words and as JSON. The preloaded malloc uses it too: no allocation, no stdio; safe in a signal handler.
+ * Records must be valid (see record_check.h).
+ */
 #ifndef VMARENA_TOOLS_REPORT_H
 #define VMARENA_TOOLS_REPORT_H
 
@@ -24,8 +27,8 @@ struct vmarena_report_style {
     void *arg;
 };
 
-/* What goes wrong, in one line without a newline. */
-void vmarena_report_headline(struct vmarena_text *text, const struct vmarena_report *report);
+/* The error in one line, with a terminating zero and without a newline; names are not escaped yet. */
+void vmarena_report_headline(const struct vmarena_report *report, char *line, size_t size);
 /* The whole report over several lines. */
 void vmarena_report_text(struct vmarena_text *text, const struct vmarena_report *report,
                          const struct vmarena_report_style *style);

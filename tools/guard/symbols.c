@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "elf.h"
-#include "program.h"
+#include "preload_check.h"
 
 extern char **environ;
 

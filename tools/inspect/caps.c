@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../command.h"
+#include "command.h"
 #include "common.h"
 #include "vmarena/error.h"
 #include "vmarena/page.h"
@@ -106,12 +106,12 @@ static void print_json(const struct vmarena_caps *caps) {
 }
 
 int vmarena_command_caps(int count, char **arguments) {
-    static const struct option options[] = {
+    static const struct option long_options[] = {
         {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct vmarena_caps caps;
     bool json = false;
     opterr = 0;
-    for (int option; (option = getopt_long(count, arguments, "+:jh", options, NULL)) != -1;) {
+    for (int option; (option = getopt_long(count, arguments, "+:jh", long_options, NULL)) != -1;) {
         if (option == 'j') json = true;
         else if (option == 'h') return vmarena_print_help("caps", help);
         else return vmarena_complain_option("caps", option, arguments);

@@ -14,7 +14,9 @@
 #include "vmarena/arena.h"
 #include "vmarena/inspect.h"
 
-#include "../command.h"
+#include "command.h"
+#include "escape.h"
+#include "output_file.h"
 
 int vmarena_complain(int code, const char *command, const char *format, ...) {
     va_list arguments;
@@ -58,6 +60,15 @@ int vmarena_parse_process(const char *command, const char *text, pid_t *out) {
 int vmarena_finish_output(const char *command) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
     return vmarena_complain(VMARENA_EXIT_FAILED, command, "writing: %s", strerror(errno));
+}
+
+FILE *vmarena_open_output(const char *command, const char *path) {
+    const char *why;
+    int fd = vmarena_output_file_open(path, 0666, &why);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (file == NULL) (void)vmarena_complain(0, command, "%s: %s", path, fd < 0 ? why : strerror(errno));
+    if (file == NULL && fd >= 0) close(fd);
+    return file;
 }
 
 int vmarena_close_output(const char *command, FILE *file, const char *name) {
@@ -113,83 +124,46 @@ void vmarena_process_title(pid_t pid, char *title, size_t size) {
         if (title[i] == '\0') title[i] = ' ';
 }
 
-/* Bytes of the UTF-8 character at text, which is none of the control characters; 0: there is none. */
-static size_t character(const unsigned char *text) {
-    if (text[0] < 0x20 || text[0] == 0x7f) return 0;
-    if (text[0] < 0x80) return 1;
-    size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
-    if (text[0] < 0xc2 || text[0] > 0xf4) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0;
-    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0) ||
-        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90) ||
-        (text[0] == 0xc2 && text[1] < 0xa0))
-        return 0;
-    return length;
-}
+/* ---- escaped output ---- */
 
-/* Writes each character by `special`, which says false where it is to be written as it is. Gives their number. */
-static size_t print_by(FILE *out, const char *text, size_t most, const char *invalid,
-                       bool (*special)(FILE *, unsigned char)) {
-    size_t count = 0;
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0' && count < most; count++) {
-        size_t length = character(at);
-        if (length == 1 && special(out, *at)) at++;
-        else if (length != 0) at += fwrite(at, 1, length, out) == length ? length : strlen((const char *)at);
-        else {
-            fputs(invalid, out);
-            at++;
-        }
-    }
+static void flush_to_file(struct vmarena_text *text) { (void)fwrite(text->start, 1, text->length, text->arg); }
+
+/* A text that goes to a file as it is written; vmarena_text_flush() sends the rest. */
+#define TEXT_FOR(out)                                                                                                  \
+    (struct vmarena_text) { .start = (char[256]){0}, .size = 256, .flush = flush_to_file, .arg = (out) }
+
+size_t vmarena_print_cut(FILE *out, const char *text, size_t characters) {
+    struct vmarena_text escaped = TEXT_FOR(out);
+    size_t count = vmarena_escape_terminal(&escaped, text, characters);
+    vmarena_text_flush(&escaped);
     return count;
 }
 
-static bool nothing_special(FILE *out, unsigned char c) { return (void)out, (void)c, false; }
+void vmarena_print_plain(FILE *out, const char *text) { (void)vmarena_print_cut(out, text, SIZE_MAX); }
 
-static bool special_in_json(FILE *out, unsigned char c) {
-    if (c == '<') return fputs("\\u003c", out) >= 0; /* so that it can stand in a script of HTML */
-    if (c != '"' && c != '\\') return false;
-    fprintf(out, "\\%c", c);
-    return true;
-}
-
-static bool special_in_markup(FILE *out, unsigned char c) {
-    const char *entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : NULL;
-    if (entity != NULL) fputs(entity, out);
-    return entity != NULL;
-}
-
-void vmarena_print_plain(FILE *out, const char *text) { print_by(out, text, SIZE_MAX, "?", nothing_special); }
 void vmarena_print_markup(FILE *out, const char *text, size_t characters) {
-    print_by(out, text, characters, "\xef\xbf\xbd", special_in_markup);
-}
-size_t vmarena_print_cut(FILE *out, const char *text, size_t characters) {
-    return print_by(out, text, characters, "?", nothing_special);
+    struct vmarena_text escaped = TEXT_FOR(out);
+    vmarena_escape_markup(&escaped, text, characters);
+    vmarena_text_flush(&escaped);
 }
 
 void vmarena_print_json(FILE *out, const char *text) {
-    putc('"', out);
-    print_by(out, text, SIZE_MAX, "\\ufffd", special_in_json);
-    putc('"', out);
+    struct vmarena_text escaped = TEXT_FOR(out);
+    vmarena_escape_json(&escaped, text);
+    vmarena_text_flush(&escaped);
 }
 
 const char *vmarena_grouped(uint64_t value, char text[32]) {
-    char digits[24];
-    int count = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value), out = 0;
-    for (int i = 0; i < count; i++) {
-        if (i > 0 && (count - i) % 3 == 0) text[out++] = ',';
-        text[out++] = digits[i];
-    }
-    text[out] = '\0';
+    struct vmarena_text out = {.start = text, .size = 32};
+    vmarena_text_grouped(&out, value);
+    vmarena_text_end(&out);
     return text;
 }
 
 const char *vmarena_bytes(uint64_t bytes, char text[32]) {
-    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double value = (double)bytes / 1024;
-    size_t unit = 0;
-    for (; value >= 1024 && unit + 1 < sizeof units / sizeof units[0]; unit++) value /= 1024;
-    (void)snprintf(text, 32, unit == 0 && bytes % 1024 == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    struct vmarena_text out = {.start = text, .size = 32};
+    vmarena_text_bytes(&out, bytes);
+    vmarena_text_end(&out);
     return text;
 }
 

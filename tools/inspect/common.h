@@ -25,7 +25,10 @@ int vmarena_parse_process(const char *command, const char *text, pid_t *out);
 /* What standard output, flushed, came to: 0, or the exit code after a complaint. */
 int vmarena_finish_output(const char *command);
 
-/* The same of a file, which is closed. */
+/* A file to write to (see output_file.h), or NULL after a complaint. */
+FILE *vmarena_open_output(const char *command, const char *path);
+
+/* As vmarena_finish_output(), of a file, which is closed. */
 int vmarena_close_output(const char *command, FILE *file, const char *name);
 
 /* The text on standard output; gives the exit code. */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../command.h"
+#include "command.h"
 #include "common.h"
 #include "space.h"
 #include "vmarena/arena.h"
@@ -21,7 +21,7 @@ static const char help[] =
     "  --color=WHEN   auto (the default), always or never\n"
     "  -h, --help     this\n";
 
-struct wish {
+struct options {
     bool pages, json, color;
     pid_t pid;
 };
@@ -48,34 +48,34 @@ static void print_owner(const struct vmarena_mapping *mapping) {
         printf(", %s object%s", vmarena_grouped(mapping->objects, number), mapping->objects == 1 ? "" : "s");
 }
 
-static void print_row(const struct vmarena_tool_mapping *mapping, const struct wish *wish) {
+static void print_row(const struct vmarena_tool_mapping *mapping, const struct options *options) {
     char perm[5];
     const struct vmarena_mapping *is = &mapping->is;
-    if (wish->color) printf("\033[%sm", vmarena_permission_color(vmarena_permission(is->prot)));
+    if (options->color) printf("\033[%sm", vmarena_permission_color(vmarena_permission(is->prot)));
     printf("%08llx-%08llx", (unsigned long long)is->start, (unsigned long long)is->end);
     printf(" %10llu %s", (unsigned long long)((is->end - is->start) / 1024),
            vmarena_permissions(is->prot, is->shared, perm));
-    if (wish->pages) print_sums(&mapping->pages);
+    if (options->pages) print_sums(&mapping->pages);
     printf(" %8llx  ", (unsigned long long)is->offset);
     vmarena_print_plain(stdout, is->name);
     print_owner(is);
-    puts(wish->color ? "\033[0m" : "");
+    puts(options->color ? "\033[0m" : "");
 }
 
-static int print_table(const struct vmarena_space *space, const struct wish *wish) {
+static int print_table(const struct vmarena_space *space, const struct options *options) {
     uint64_t total = 0;
     int width = space->count > 0 && space->mappings[space->count - 1].is.start >> 32 != 0 ? 25 : 17;
     printf("%d: ", (int)space->pid);
     vmarena_print_plain(stdout, space->title);
     printf("\n%-*s %10s %s", width, "range", "KiB", "perm");
-    if (wish->pages) printf(" %9s %9s %9s %9s", "resident", "dirty", "swapped", "guard");
+    if (options->pages) printf(" %9s %9s %9s %9s", "resident", "dirty", "swapped", "guard");
     printf(" %8s  %s\n", "offset", "name");
     for (size_t i = 0; i < space->count; i++) {
-        print_row(&space->mappings[i], wish);
+        print_row(&space->mappings[i], options);
         total += space->mappings[i].is.end - space->mappings[i].is.start;
     }
     printf("%-*s %10llu     ", width, "total", (unsigned long long)(total / 1024));
-    if (wish->pages) print_sums(&space->total);
+    if (options->pages) print_sums(&space->total);
     printf(" %zu mapping%s\n", space->count, space->count == 1 ? "" : "s");
     return vmarena_finish_output("maps");
 }
@@ -146,37 +146,37 @@ static int print_json(const struct vmarena_space *space) {
 }
 
 /* -1: go on. Otherwise the exit code. */
-static int parse(int count, char **arguments, struct wish *wish) {
-    static const struct option options[] = {{"pages", no_argument, NULL, 'p'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"color", required_argument, NULL, 'c'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+static int parse(int count, char **arguments, struct options *options) {
+    static const struct option long_options[] = {{"pages", no_argument, NULL, 'p'},
+                                                 {"json", no_argument, NULL, 'j'},
+                                                 {"color", required_argument, NULL, 'c'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
     const char *color = "auto";
     opterr = 0;
-    for (int option; (option = getopt_long(count, arguments, "+:pjh", options, NULL)) != -1;) {
-        if (option == 'p') wish->pages = true;
-        else if (option == 'j') wish->json = true;
+    for (int option; (option = getopt_long(count, arguments, "+:pjh", long_options, NULL)) != -1;) {
+        if (option == 'p') options->pages = true;
+        else if (option == 'j') options->json = true;
         else if (option == 'c') color = optarg;
         else if (option == 'h') return vmarena_print_help("maps", help);
         else return vmarena_complain_option("maps", option, arguments);
     }
-    if (!vmarena_parse_color(color, stdout, &wish->color))
+    if (!vmarena_parse_color(color, stdout, &options->color))
         return vmarena_complain(VMARENA_EXIT_USAGE, "maps", "--color is auto, always or never, not '%s'", color);
-    wish->pid = getpid();
+    options->pid = getpid();
     if (count - optind > 1) return vmarena_complain(VMARENA_EXIT_USAGE, "maps", "one process, not %d", count - optind);
-    int code = optind < count ? vmarena_parse_process("maps", arguments[optind], &wish->pid) : 0;
+    int code = optind < count ? vmarena_parse_process("maps", arguments[optind], &options->pid) : 0;
     return code != 0 ? code : -1;
 }
 
 int vmarena_command_maps(int count, char **arguments) {
-    struct wish wish = {.pages = false};
+    struct options options = {.pages = false};
     struct vmarena_space space;
-    int code = parse(count, arguments, &wish);
+    int code = parse(count, arguments, &options);
     if (code >= 0) return code;
-    int error = vmarena_space_read(&space, wish.pid, wish.pages);
+    int error = vmarena_space_read(&space, options.pid, options.pages);
     if (error != 0) return vmarena_space_complain("maps", error);
-    code = wish.json ? print_json(&space) : print_table(&space, &wish);
+    code = options.json ? print_json(&space) : print_table(&space, &options);
     vmarena_space_free(&space);
     return code;
 }

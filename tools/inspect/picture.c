@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* vmarena picture: the address space of a process, drawn: SVG to print, HTML to zoom and to point at. */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "../command.h"
+#include "command.h"
 #include "common.h"
 #include "draw.h"
 #include "parts/parts.h"
@@ -109,7 +108,7 @@ static void write_html(const struct vmarena_drawing *drawing) {
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */
 
-struct wish {
+struct options {
     const char *output;
     bool html;
     pid_t pid;
@@ -121,13 +120,13 @@ static bool ends_in(const char *text, const char *ending) {
 }
 
 /* -1: go on. Otherwise the exit code. */
-static int parse(int count, char **arguments, struct wish *wish) {
-    static const struct option options[] = {
+static int parse(int count, char **arguments, struct options *options) {
+    static const struct option long_options[] = {
         {"output", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     opterr = 0;
     /* Without '+': the output may follow the process. */
-    for (int option; (option = getopt_long(count, arguments, ":o:h", options, NULL)) != -1;) {
-        if (option == 'o') wish->output = optarg;
+    for (int option; (option = getopt_long(count, arguments, ":o:h", long_options, NULL)) != -1;) {
+        if (option == 'o') options->output = optarg;
         else if (option == 'h') return vmarena_print_help("picture", help);
         else return vmarena_complain_option("picture", option, arguments);
     }
@@ -135,40 +134,40 @@ static int parse(int count, char **arguments, struct wish *wish) {
         return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "which process? try: vmarena picture --help");
     if (count - optind > 1)
         return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "one process, not %d", count - optind);
-    if (wish->output == NULL)
+    if (options->output == NULL)
         return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "where to? give -o FILE.svg or FILE.html");
-    wish->html = ends_in(wish->output, ".html");
-    if (!wish->html && !ends_in(wish->output, ".svg") && strcmp(wish->output, "-") != 0)
-        return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "'%s' ends neither in .svg nor in .html", wish->output);
-    int code = vmarena_parse_process("picture", arguments[optind], &wish->pid);
+    options->html = ends_in(options->output, ".html");
+    if (!options->html && !ends_in(options->output, ".svg") && strcmp(options->output, "-") != 0)
+        return vmarena_complain(VMARENA_EXIT_USAGE, "picture", "'%s' ends neither in .svg nor in .html",
+                                options->output);
+    int code = vmarena_parse_process("picture", arguments[optind], &options->pid);
     return code != 0 ? code : -1;
 }
 
-static int write_file(struct vmarena_drawing *drawing, const struct wish *wish) {
-    bool standard = strcmp(wish->output, "-") == 0;
-    drawing->out = standard ? stdout : fopen(wish->output, "we");
-    if (drawing->out == NULL)
-        return vmarena_complain(VMARENA_EXIT_FAILED, "picture", "%s: %s", wish->output, strerror(errno));
-    if (wish->html) write_html(drawing);
+static int write_file(struct vmarena_drawing *drawing, const struct options *options) {
+    bool standard = strcmp(options->output, "-") == 0;
+    drawing->out = standard ? stdout : vmarena_open_output("picture", options->output);
+    if (drawing->out == NULL) return VMARENA_EXIT_FAILED;
+    if (options->html) write_html(drawing);
     else vmarena_draw(drawing, "");
     if (standard) return vmarena_finish_output("picture");
-    return vmarena_close_output("picture", drawing->out, wish->output);
+    return vmarena_close_output("picture", drawing->out, options->output);
 }
 
 int vmarena_command_picture(int count, char **arguments) {
-    struct wish wish = {.output = NULL};
+    struct options options = {.output = NULL};
     struct vmarena_space space;
     struct vmarena_layout layout;
-    int code = parse(count, arguments, &wish);
+    int code = parse(count, arguments, &options);
     if (code >= 0) return code;
-    int error = vmarena_space_read(&space, wish.pid, true);
+    int error = vmarena_space_read(&space, options.pid, true);
     if (error != 0) return vmarena_space_complain("picture", error);
     if (space.count == 0)
-        code = vmarena_complain(VMARENA_EXIT_FAILED, "picture", "process %d has no memory to draw", (int)wish.pid);
+        code = vmarena_complain(VMARENA_EXIT_FAILED, "picture", "process %d has no memory to draw", (int)options.pid);
     else if (!vmarena_layout_make(&layout, &space, MOST_CELLS))
         code = vmarena_complain(VMARENA_EXIT_FAILED, "picture", "no memory for the picture");
     else {
-        code = write_file(&(struct vmarena_drawing){.space = &space, .layout = &layout}, &wish);
+        code = write_file(&(struct vmarena_drawing){.space = &space, .layout = &layout}, &options);
         vmarena_layout_free(&layout);
     }
     vmarena_space_free(&space);

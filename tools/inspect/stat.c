@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../command.h"
+#include "child.h"
+#include "command.h"
 #include "common.h"
 #include "vmarena/inspect.h"
 
@@ -46,18 +47,16 @@ struct history {
 };
 
 struct run {
-    pid_t pid;
-    int from_child;                    /* says the child's faults before execve(2), or its errno */
+    struct vmarena_child child;
     struct vmarena_counters *counters; /* NULL: not allowed */
     struct vmarena_counts counts;
     uint64_t begun, ended; /* CLOCK_MONOTONIC, nanoseconds */
     struct history history;
     struct rusage usage;
-    uint64_t own_minor, own_major; /* the child's before execve(2) */
     int status;
 };
 
-struct wish {
+struct options {
     bool json;
     const char *output;
     char **program;
@@ -71,96 +70,23 @@ static uint64_t now(void) {
 
 /* ---- the program ---------------------------------------------------------------------------------------------------- */
 
-/* ^C and ^\ are for the program, which has the terminal, too; what is sent to this command alone is passed on. It stays to
- * tell. And it waits for the program, whatever its own parent does with children. */
-static volatile pid_t receiver;
-
-static void pass_on(int signal_number) {
-    int error = errno;
-    if (receiver > 0) (void)kill(receiver, signal_number);
-    errno = error;
-}
-
-static const struct {
-    int number;
-    void (*handler)(int);
-} taken[] = {{SIGINT, SIG_IGN}, {SIGQUIT, SIG_IGN}, {SIGTERM, pass_on}, {SIGHUP, pass_on}, {SIGCHLD, SIG_DFL}};
-#define TAKEN (sizeof taken / sizeof taken[0])
-static struct sigaction before[TAKEN];
-static sigset_t mask_before;
-
-/* What is to be passed on waits until there is somebody to pass it on to. */
-static void take_signals(void) {
-    sigset_t wait;
-    sigemptyset(&wait);
-    for (size_t i = 0; i < TAKEN; i++)
-        if (taken[i].handler == pass_on) sigaddset(&wait, taken[i].number);
-    sigprocmask(SIG_BLOCK, &wait, &mask_before);
-    for (size_t i = 0; i < TAKEN; i++) {
-        struct sigaction own = {.sa_handler = taken[i].handler, .sa_flags = SA_RESTART};
-        sigaction(taken[i].number, NULL, &before[i]);
-        bool stays = taken[i].handler == pass_on && before[i].sa_handler == SIG_IGN; /* as under nohup(1) */
-        if (!stays) sigaction(taken[i].number, &own, NULL);
-    }
-}
-
-static void give_signals_back(void) {
-    for (size_t i = 0; i < TAKEN; i++) sigaction(taken[i].number, &before[i], NULL);
-    sigprocmask(SIG_SETMASK, &mask_before, NULL);
-}
-
-/* What the child says: first this, with error 0; then, if execve(2) failed, with its errno. */
-struct message {
-    int error;
-    uint64_t minor, major;
-};
-
-static void be_program(int go, int to_parent, char **program) {
-    struct rusage usage;
-    struct message message = {.error = 0};
-    char byte;
-    if (read(go, &byte, 1) != 1) _exit(1); /* the parent gave up */
-    give_signals_back();
-    getrusage(RUSAGE_SELF, &usage);
-    message.minor = (uint64_t)usage.ru_minflt;
-    message.major = (uint64_t)usage.ru_majflt;
-    if (write(to_parent, &message, sizeof message) != sizeof message) _exit(1);
-    execvp(program[0], program);
-    message.error = errno;
-    (void)!write(to_parent, &message, sizeof message);
-    _exit(127);
-}
-
-/* Starts the child, puts the counters on it, and lets it go. 0, or the exit code after a complaint. */
-static int start(struct run *run, char **program) {
-    int go[2], answer[2];
-    struct message message;
-    if (pipe2(go, O_CLOEXEC) != 0 || pipe2(answer, O_CLOEXEC) != 0)
-        return vmarena_complain(VMARENA_EXIT_FAILED, "stat", "pipe: %s", strerror(errno));
-    take_signals();
-    run->pid = fork();
-    if (run->pid < 0) return vmarena_complain(VMARENA_EXIT_FAILED, "stat", "fork: %s", strerror(errno));
-    if (run->pid == 0) {
-        close(go[1]);
-        be_program(go[0], answer[1], program);
-    }
-    close(go[0]);
-    close(answer[1]);
-    if (vmarena_counters_open(&run->counters, run->pid, VMARENA_COUNT_CHILDREN | VMARENA_COUNT_AT_EXEC) != 0)
+/* Puts the counters on the child before it goes on to the program. */
+static void count_child(pid_t pid, void *arg) {
+    struct run *run = arg;
+    if (vmarena_counters_open(&run->counters, pid, VMARENA_COUNT_CHILDREN | VMARENA_COUNT_AT_EXEC) != 0)
         run->counters = NULL;
     run->begun = now();
-    (void)!write(go[1], "", 1);
-    close(go[1]);
-    if (read(answer[0], &message, sizeof message) != sizeof message) message.error = EIO;
-    run->own_minor = message.minor;
-    run->own_major = message.major;
-    ssize_t failed = read(answer[0], &message, sizeof message); /* closed by a successful execve(2) */
-    close(answer[0]);
-    receiver = run->pid;
-    sigprocmask(SIG_SETMASK, &mask_before, NULL);
-    if (failed <= 0) return 0;
-    (void)waitpid(run->pid, NULL, 0);
-    return vmarena_complain(message.error == ENOENT ? 127 : 126, "stat", "%s: %s", program[0], strerror(message.error));
+}
+
+/* 0, or the exit code after a complaint. */
+static int start(struct run *run, char **program) {
+    const struct vmarena_child_options options = {.arguments = program, .created = count_child, .arg = run};
+    int error = vmarena_child_start(&run->child, &options);
+    if (error == 0) return 0;
+    if (error == -ECHILD)
+        return vmarena_complain(VMARENA_EXIT_FAILED, "stat", "%s: the child ended before it could start the program",
+                                program[0]);
+    return vmarena_complain(error == -ENOENT ? 127 : 126, "stat", "%s: %s", program[0], strerror(-error));
 }
 
 /* ---- while it runs -------------------------------------------------------------------------------------------------- */
@@ -191,21 +117,21 @@ static uint64_t faults_so_far(const struct run *run) {
     if (run->counters != NULL && vmarena_counters_read(run->counters, &counts) == 0 &&
         is_whole(&counts, VMARENA_COUNT_PAGE_FAULTS))
         return counts.value[VMARENA_COUNT_PAGE_FAULTS];
-    (void)vmarena_process_fault_counts(run->pid, &minor, &major);
-    return minor + major - run->own_minor - run->own_major < UINT64_MAX / 2
-               ? minor + major - run->own_minor - run->own_major
+    (void)vmarena_process_fault_counts(run->child.pid, &minor, &major);
+    return minor + major - run->child.minor_faults - run->child.major_faults < UINT64_MAX / 2
+               ? minor + major - run->child.minor_faults - run->child.major_faults
                : 0;
 }
 
 static void sample_until_it_ends(struct run *run) {
     siginfo_t info = {.si_pid = 0};
-    int end = vmarena_open_process(run->pid); /* without it, it is asked after now and then */
+    int end = vmarena_open_process(run->child.pid); /* without it, it is asked after now and then */
     struct pollfd wait = {.fd = end, .events = POLLIN};
     for (;;) {
         uint64_t width = run->history.width;
         int left = (int)((width - (now() - run->begun) % width + 999999) / 1000000);
         (void)poll(&wait, end >= 0 ? 1 : 0, left);
-        if (waitid(P_PID, (id_t)run->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) break;
+        if (waitid(P_PID, (id_t)run->child.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) break;
         note(run, faults_so_far(run));
     }
     run->ended = now();
@@ -214,8 +140,8 @@ static void sample_until_it_ends(struct run *run) {
 
 static void watch(struct run *run) {
     sample_until_it_ends(run);
-    receiver = 0; /* its number may be somebody else's from here on */
-    (void)wait4(run->pid, &run->status, 0, &run->usage);
+    vmarena_child_stop_passing();
+    (void)wait4(run->child.pid, &run->status, 0, &run->usage);
     /* Its children have their counts added to it as they end; the last ones may outlive it. */
     if (run->counters == NULL || vmarena_counters_read(run->counters, &run->counts) != 0)
         for (unsigned i = 0; i < VMARENA_COUNTERS; i++) run->counts.error[i] = -EACCES;
@@ -247,8 +173,8 @@ static struct result result_of(const struct run *run) {
         return result;
     }
     uint64_t minor = (uint64_t)run->usage.ru_minflt, major = (uint64_t)run->usage.ru_majflt;
-    result.minor = minor > run->own_minor ? minor - run->own_minor : 0;
-    result.major = major > run->own_major ? major - run->own_major : 0;
+    result.minor = minor > run->child.minor_faults ? minor - run->child.minor_faults : 0;
+    result.major = major > run->child.major_faults ? major - run->child.major_faults : 0;
     result.all = result.minor + result.major;
     return result;
 }
@@ -339,39 +265,39 @@ static void print_json(FILE *out, const struct run *run, char **program) {
 }
 
 /* -1: go on. Otherwise the exit code. */
-static int parse(int count, char **arguments, struct wish *wish) {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"output", required_argument, NULL, 'o'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+static int parse(int count, char **arguments, struct options *options) {
+    static const struct option long_options[] = {{"json", no_argument, NULL, 'j'},
+                                                 {"output", required_argument, NULL, 'o'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
     opterr = 0;
-    for (int option; (option = getopt_long(count, arguments, "+:jo:h", options, NULL)) != -1;) {
-        if (option == 'j') wish->json = true;
-        else if (option == 'o') wish->output = optarg;
+    for (int option; (option = getopt_long(count, arguments, "+:jo:h", long_options, NULL)) != -1;) {
+        if (option == 'j') options->json = true;
+        else if (option == 'o') options->output = optarg;
         else if (option == 'h') return vmarena_print_help("stat", help);
         else return vmarena_complain_option("stat", option, arguments);
     }
     if (optind == count) return vmarena_complain(VMARENA_EXIT_USAGE, "stat", "which program? try: vmarena stat --help");
-    wish->program = arguments + optind;
+    options->program = arguments + optind;
     return -1;
 }
 
 int vmarena_command_stat(int count, char **arguments) {
-    struct wish wish = {.json = false};
+    struct options options = {.json = false};
     struct run run = {.history.width = FIRST_WIDTH};
-    int code = parse(count, arguments, &wish);
+    int code = parse(count, arguments, &options);
     if (code >= 0) return code;
-    FILE *out = wish.output != NULL ? fopen(wish.output, "we") : stderr;
-    if (out == NULL) return vmarena_complain(VMARENA_EXIT_FAILED, "stat", "%s: %s", wish.output, strerror(errno));
-    code = start(&run, wish.program);
+    FILE *out = options.output != NULL ? vmarena_open_output("stat", options.output) : stderr;
+    if (out == NULL) return VMARENA_EXIT_FAILED;
+    code = start(&run, options.program);
     if (code == 0) {
         watch(&run);
         note(&run, result_of(&run).all);
-        if (wish.json) print_json(out, &run, wish.program);
-        else print_report(out, &run, wish.program);
+        if (options.json) print_json(out, &run, options.program);
+        else print_report(out, &run, options.program);
         code = exit_code(&run);
     }
     vmarena_counters_close(run.counters);
-    int failed = vmarena_close_output("stat", out, wish.output != NULL ? wish.output : "standard error");
+    int failed = vmarena_close_output("stat", out, options.output != NULL ? options.output : "standard error");
     return failed != 0 ? failed : code;
 }

@@ -12,7 +12,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "../command.h"
+#include "command.h"
 #include "common.h"
 #include "layout.h"
 #include "space.h"
@@ -32,7 +32,7 @@ static const char help[] =
 #define LEAST_INTERVAL 20
 #define MOST_INTERVAL 3600000
 
-struct wish {
+struct options {
     pid_t pid;
     int interval; /* milliseconds */
     bool once, color;
@@ -370,19 +370,19 @@ static int look_and_draw(struct screen *screen, pid_t pid, struct faults *faults
     return error;
 }
 
-static int watch_live(struct screen *screen, const struct wish *wish, struct terminal *terminal, int *error) {
+static int watch_live(struct screen *screen, const struct options *options, struct terminal *terminal, int *error) {
     struct faults faults = {.known = false};
     struct pollfd fds[3] = {{.fd = open_signals(terminal), .events = POLLIN},
-                            {.fd = vmarena_open_process(wish->pid), .events = POLLIN},
+                            {.fd = vmarena_open_process(options->pid), .events = POLLIN},
                             {.fd = STDIN_FILENO, .events = POLLIN}};
     int outcome = GO_ON;
     enter(terminal);
     if (!terminal->has_keys) fds[2].fd = -1;
     while (outcome == GO_ON) {
-        *error = look_and_draw(screen, wish->pid, &faults);
+        *error = look_and_draw(screen, options->pid, &faults);
         if (*error == -ESRCH) outcome = ENDED;
         else if (*error != 0 || fflush(stdout) != 0) outcome = FAILED;
-        else outcome = wait_a_while(terminal, fds, wish->interval);
+        else outcome = wait_a_while(terminal, fds, options->interval);
     }
     leave(terminal);
     for (size_t i = 0; i < 2; i++)
@@ -397,50 +397,50 @@ static void die_by(int signal_number, const struct terminal *terminal) {
     sigprocmask(SIG_SETMASK, &terminal->mask, NULL);
 }
 
-static int watch(struct screen *screen, const struct wish *wish) {
+static int watch(struct screen *screen, const struct options *options) {
     struct terminal terminal;
-    int error = 0, outcome = watch_live(screen, wish, &terminal, &error);
+    int error = 0, outcome = watch_live(screen, options, &terminal, &error);
     if (outcome < 0) die_by(-outcome, &terminal);
-    if (outcome == ENDED) printf("process %d ended\n", (int)wish->pid);
+    if (outcome == ENDED) printf("process %d ended\n", (int)options->pid);
     if (outcome == FAILED && error != 0) return vmarena_space_complain("watch", error);
     return vmarena_finish_output("watch");
 }
 
-static int draw_once(struct screen *screen, const struct wish *wish) {
+static int draw_once(struct screen *screen, const struct options *options) {
     struct faults faults = {.known = false};
-    int error = look_and_draw(screen, wish->pid, &faults);
-    if (error == -ESRCH) return vmarena_complain(VMARENA_EXIT_FAILED, "watch", "process %d ended", (int)wish->pid);
+    int error = look_and_draw(screen, options->pid, &faults);
+    if (error == -ESRCH) return vmarena_complain(VMARENA_EXIT_FAILED, "watch", "process %d ended", (int)options->pid);
     return error != 0 ? vmarena_space_complain("watch", error) : vmarena_finish_output("watch");
 }
 
 /* -1: go on. Otherwise the exit code. */
-static int parse(int count, char **arguments, struct wish *wish) {
-    static const struct option options[] = {{"interval", required_argument, NULL, 'i'},
-                                            {"once", no_argument, NULL, '1'},
-                                            {"color", required_argument, NULL, 'c'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+static int parse(int count, char **arguments, struct options *options) {
+    static const struct option long_options[] = {{"interval", required_argument, NULL, 'i'},
+                                                 {"once", no_argument, NULL, '1'},
+                                                 {"color", required_argument, NULL, 'c'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
     const char *color = "auto", *interval = "1000";
     uint64_t milliseconds;
     opterr = 0;
-    for (int option; (option = getopt_long(count, arguments, ":i:1h", options, NULL)) != -1;) {
+    for (int option; (option = getopt_long(count, arguments, ":i:1h", long_options, NULL)) != -1;) {
         if (option == 'i') interval = optarg;
-        else if (option == '1') wish->once = true;
+        else if (option == '1') options->once = true;
         else if (option == 'c') color = optarg;
         else if (option == 'h') return vmarena_print_help("watch", help);
         else return vmarena_complain_option("watch", option, arguments);
     }
-    if (!vmarena_parse_color(color, stdout, &wish->color))
+    if (!vmarena_parse_color(color, stdout, &options->color))
         return vmarena_complain(VMARENA_EXIT_USAGE, "watch", "--color is auto, always or never, not '%s'", color);
     if (!vmarena_parse_number(interval, LEAST_INTERVAL, MOST_INTERVAL, &milliseconds))
         return vmarena_complain(VMARENA_EXIT_USAGE, "watch",
                                 "--interval is a number of milliseconds from %d to %d, not '%s'", LEAST_INTERVAL,
                                 MOST_INTERVAL, interval);
-    wish->interval = (int)milliseconds;
+    options->interval = (int)milliseconds;
     if (optind == count)
         return vmarena_complain(VMARENA_EXIT_USAGE, "watch", "which process? try: vmarena watch --help");
     if (count - optind > 1) return vmarena_complain(VMARENA_EXIT_USAGE, "watch", "one process, not %d", count - optind);
-    int code = vmarena_parse_process("watch", arguments[optind], &wish->pid);
+    int code = vmarena_parse_process("watch", arguments[optind], &options->pid);
     return code != 0 ? code : -1;
 }
 
@@ -462,11 +462,11 @@ static bool is_screen(void) {
 }
 
 int vmarena_command_watch(int count, char **arguments) {
-    struct wish wish = {.once = false};
-    int code = parse(count, arguments, &wish);
+    struct options options = {.once = false};
+    int code = parse(count, arguments, &options);
     if (code >= 0) return code;
-    code = check(wish.pid);
+    code = check(options.pid);
     if (code != 0) return code;
-    struct screen screen = {.live = !wish.once && is_screen(), .color = wish.color, .now = "0"};
-    return screen.live ? watch(&screen, &wish) : draw_once(&screen, &wish);
+    struct screen screen = {.live = !options.once && is_screen(), .color = options.color, .now = "0"};
+    return screen.live ? watch(&screen, &options) : draw_once(&screen, &options);
 }

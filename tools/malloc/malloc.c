@@ -44,7 +44,7 @@ static inline void *or_enomem(void *pointer) {
 }
 
 VMARENA_REPLACES void *malloc(size_t size) {
-    if (!vmarena_malloc_guards()) return vmarena_plain_alloc(size, 0, NULL);
+    if (!vmarena_malloc_guards()) return vmarena_libc_alloc(size, 0, NULL);
     ENTER();
     void *pointer = vmarena_heap_alloc(vmarena_malloc.heap, size, 0);
     LEAVE();
@@ -54,7 +54,7 @@ VMARENA_REPLACES void *malloc(size_t size) {
 VMARENA_REPLACES void *calloc(size_t count, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) return or_enomem(NULL);
-    if (!vmarena_malloc_guards()) return vmarena_plain_calloc(bytes, 0, NULL);
+    if (!vmarena_malloc_guards()) return vmarena_libc_calloc(bytes, 0, NULL);
     ENTER();
     void *pointer = vmarena_heap_calloc(vmarena_malloc.heap, 1, bytes, 0);
     LEAVE();
@@ -66,24 +66,24 @@ static bool is_guarded(const void *pointer) {
     return vmarena_malloc.heap != NULL && vmarena_heap_owns(vmarena_malloc.heap, pointer);
 }
 
-static void free_plain(void *pointer) {
+static void free_without_entering(void *pointer) {
     int saved_errno = errno;
     if (is_guarded(pointer)) (void)vmarena_heap_free(vmarena_malloc.heap, pointer);
-    else if (vmarena_plain_owns(pointer, NULL)) vmarena_plain_free(pointer, NULL);
+    else if (vmarena_libc_owns(pointer, NULL)) vmarena_libc_free(pointer, NULL);
     errno = saved_errno;
 }
 
-static void *realloc_plain(void *pointer, size_t size) {
-    if (pointer == NULL) return vmarena_plain_alloc(size, 0, NULL);
+static void *realloc_without_entering(void *pointer, size_t size) {
+    if (pointer == NULL) return vmarena_libc_alloc(size, 0, NULL);
     if (is_guarded(pointer)) return or_enomem(vmarena_heap_realloc(vmarena_malloc.heap, pointer, size));
-    if (vmarena_plain_owns(pointer, NULL)) return vmarena_plain_realloc(pointer, size, NULL);
+    if (vmarena_libc_owns(pointer, NULL)) return vmarena_libc_realloc(pointer, size, NULL);
     return or_enomem(NULL);
 }
 
 VMARENA_REPLACES void free(void *pointer) {
     if (pointer == NULL) return;
     if (!vmarena_malloc_guards()) {
-        free_plain(pointer);
+        free_without_entering(pointer);
         return;
     }
     ENTER();
@@ -96,7 +96,7 @@ VMARENA_REPLACES void *realloc(void *pointer, size_t size) {
         free(pointer);
         return NULL;
     }
-    if (!vmarena_malloc_guards()) return realloc_plain(pointer, size);
+    if (!vmarena_malloc_guards()) return realloc_without_entering(pointer, size);
     ENTER();
     void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, size);
     LEAVE();
@@ -110,7 +110,7 @@ VMARENA_REPLACES void *reallocarray(void *pointer, size_t count, size_t size) {
         free(pointer);
         return NULL;
     }
-    if (!vmarena_malloc_guards()) return realloc_plain(pointer, bytes);
+    if (!vmarena_malloc_guards()) return realloc_without_entering(pointer, bytes);
     ENTER();
     void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, bytes);
     LEAVE();
@@ -133,7 +133,7 @@ static void *alloc_aligned(const struct vmarena_prim_frame *caller, size_t align
         errno = EINVAL;
         return NULL;
     }
-    if (!vmarena_malloc_guards()) return vmarena_plain_alloc(size, power, NULL);
+    if (!vmarena_malloc_guards()) return vmarena_libc_alloc(size, power, NULL);
     ENTER();
     thread->caller = *caller;
     void *pointer = vmarena_heap_alloc(vmarena_malloc.heap, size, power);
@@ -184,7 +184,7 @@ VMARENA_REPLACES void *pvalloc(size_t size) {
 VMARENA_REPLACES size_t malloc_usable_size(void *pointer) {
     if (pointer == NULL) return 0;
     if (is_guarded(pointer)) return vmarena_heap_usable_size(vmarena_malloc.heap, pointer);
-    return vmarena_plain_owns(pointer, NULL) ? vmarena_plain_usable_size(pointer, NULL) : 0;
+    return vmarena_libc_owns(pointer, NULL) ? vmarena_libc_usable_size(pointer, NULL) : 0;
 }
 
 /* cfree(3), gone from glibc 2.26; programs that still call it were linked before. */
@@ -193,7 +193,7 @@ VMARENA_REPLACES void cfree(void *pointer) { free(pointer); }
 
 static void free_stated(const struct vmarena_prim_frame *caller, void *pointer, size_t size, size_t align) {
     if (!vmarena_malloc_guards()) {
-        free_plain(pointer);
+        free_without_entering(pointer);
         return;
     }
     ENTER();

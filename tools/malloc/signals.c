@@ -102,7 +102,7 @@ static void handle(int signo, siginfo_t *info, void *context) {
         struct vmarena_prim_action action = read_behind(index_of(signo));
         struct vmarena_fault fault;
         vmarena_prim_fault_read(&fault, signo, info, context);
-        if (is_default(&action)) vmarena_tell_wild(&fault, context);
+        if (is_default(&action)) vmarena_write_wild_access(&fault, context);
     }
     thread->context = outer;
     errno = saved_errno;
@@ -114,7 +114,7 @@ static bool mend(const struct vmarena_fault *fault, void *unused) {
     (void)unused;
     struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
     thread->told = true;
-    vmarena_tell_fault(fault, thread->context);
+    vmarena_write_fault(fault, thread->context);
     return vmarena_heap_expose(vmarena_malloc.heap, fault->address) == 0;
 }
 

@@ -30,9 +30,9 @@
 #define VMARENA_REPLACES __attribute__((visibility("default")))
 
 enum vmarena_malloc_mode {
-    VMARENA_MALLOC_NEW,      /* nothing is set up yet */
-    VMARENA_MALLOC_STARTING, /* one thread is at it; others, and its own calls, get plain memory */
-    VMARENA_MALLOC_PLAIN,    /* nothing is guarded in this process */
+    VMARENA_MALLOC_NEW,       /* nothing is set up yet */
+    VMARENA_MALLOC_STARTING,  /* one thread is at it; others, and its own calls, get plain memory */
+    VMARENA_MALLOC_UNGUARDED, /* nothing is guarded in this process */
     VMARENA_MALLOC_GUARDING,
 };
 
@@ -77,12 +77,12 @@ void vmarena_malloc_finish(void);
 
 /* ---- plain.c: from the C library. Any pointer may be asked about; the others take what these gave. ---- */
 
-void *vmarena_plain_alloc(size_t size, size_t align, void *unused);
-void *vmarena_plain_calloc(size_t size, size_t align, void *unused);
-void *vmarena_plain_realloc(void *pointer, size_t size, void *unused);
-void vmarena_plain_free(void *pointer, void *unused);
-size_t vmarena_plain_usable_size(const void *pointer, void *unused);
-bool vmarena_plain_owns(const void *pointer, void *unused);
+void *vmarena_libc_alloc(size_t size, size_t align, void *unused);
+void *vmarena_libc_calloc(size_t size, size_t align, void *unused);
+void *vmarena_libc_realloc(void *pointer, size_t size, void *unused);
+void vmarena_libc_free(void *pointer, void *unused);
+size_t vmarena_libc_usable_size(const void *pointer, void *unused);
+bool vmarena_libc_owns(const void *pointer, void *unused);
 
 /* ---- signals.c ---- */
 
@@ -91,17 +91,17 @@ void vmarena_signals_open(void);
 /* ---- tell.c ---- */
 
 /* As options.capture of a heap: from the caller that malloc.c noted. */
-size_t vmarena_tell_capture(void **frames, size_t depth, void *unused);
+size_t vmarena_capture_stack(void **frames, size_t depth, void *unused);
 /* As options.report of a heap. */
-void vmarena_tell_error(const struct vmarena_heap_report *error, void *unused);
+void vmarena_write_heap_error(const struct vmarena_heap_report *error, void *unused);
 /* A fault in the heap's memory. Signal-safe. */
-void vmarena_tell_fault(const struct vmarena_fault *fault, const void *context);
+void vmarena_write_fault(const struct vmarena_fault *fault, const void *context);
 /* A fault nowhere near it, that the program is about to die of. Signal-safe. */
-void vmarena_tell_wild(const struct vmarena_fault *fault, const void *context);
+void vmarena_write_wild_access(const struct vmarena_fault *fault, const void *context);
 /* A buffer of `length` bytes given to a system call that writes into it, or reads it, and that does not fit. */
-void vmarena_tell_call(const char *name, bool writes, const void *buffer, size_t length,
-                       const struct vmarena_heap_object *object);
+void vmarena_write_bad_buffer(const char *name, bool writes, const void *buffer, size_t length,
+                              const struct vmarena_heap_object *object);
 /* One line on standard error. Signal-safe. */
-void vmarena_tell_line(const char *line);
+void vmarena_write_line(const char *line);
 
 #endif

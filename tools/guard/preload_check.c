@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "program.h"
+#include "preload_check.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -116,7 +116,7 @@ static bool check_file(const char *path, const char *preload, char *why, size_t 
     return good;
 }
 
-bool vmarena_program_check(const char *path, const char *preload, char *why, size_t size) {
+bool vmarena_preload_check(const char *path, const char *preload, char *why, size_t size) {
     char line[SCRIPT_LINE], interpreter[SCRIPT_LINE];
     for (unsigned depth = 0; depth < SCRIPT_DEPTH; depth++) {
         const char *next = script_interpreter(path, line);

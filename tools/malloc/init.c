@@ -63,13 +63,13 @@ void vmarena_malloc_publish(void) {
 
 static void complain(const char *what, size_t length, const char *why) {
     char line[256];
-    struct vmarena_text text = {line, sizeof line - 1, 0};
+    struct vmarena_text text = {.start = line, .size = sizeof line - 1};
     vmarena_text_add(&text, VMARENA_GUARD_VARIABLE ": ");
     for (size_t i = 0; i < length; i++) vmarena_text_char(&text, what[i]);
     vmarena_text_add(&text, ": ");
     vmarena_text_add(&text, why);
     line[vmarena_text_length(&text)] = '\0';
-    vmarena_tell_line(line);
+    vmarena_write_line(line);
 }
 
 static void read_options(void) {
@@ -82,12 +82,12 @@ static void read_options(void) {
 
 static void heap_options(struct vmarena_heap_options *out) {
     static const struct vmarena_heap_fallback plain = {
-        .alloc = vmarena_plain_alloc,
-        .calloc = vmarena_plain_calloc,
-        .realloc = vmarena_plain_realloc,
-        .free = vmarena_plain_free,
-        .usable_size = vmarena_plain_usable_size,
-        .owns = vmarena_plain_owns,
+        .alloc = vmarena_libc_alloc,
+        .calloc = vmarena_libc_calloc,
+        .realloc = vmarena_libc_realloc,
+        .free = vmarena_libc_free,
+        .usable_size = vmarena_libc_usable_size,
+        .owns = vmarena_libc_owns,
     };
     static const enum vmarena_guard_kind kinds[] = {
         [VMARENA_BACKEND_AUTO] = VMARENA_GUARD_AUTO,
@@ -113,8 +113,8 @@ static void heap_options(struct vmarena_heap_options *out) {
         .full = options->full == VMARENA_FULL_FAIL ? VMARENA_HEAP_FAIL : VMARENA_HEAP_UNGUARDED,
         .flags = options->quarantine == 0 ? VMARENA_HEAP_NO_QUARANTINE : 0,
         .stack_depth = (unsigned)options->depth,
-        .capture = vmarena_tell_capture,
-        .report = vmarena_tell_error,
+        .capture = vmarena_capture_stack,
+        .report = vmarena_write_heap_error,
         .fallback = &plain,
     };
 }
@@ -151,7 +151,7 @@ static bool set_up(void) {
     if (vmarena_malloc.options.channel[0] != '\0') {
         vmarena_malloc.channel = open_channel(vmarena_malloc.options.channel);
         if (vmarena_malloc.channel == NULL)
-            vmarena_tell_line("vmarena guard: the command cannot be reached from this process; reports follow here");
+            vmarena_write_line("vmarena guard: the command cannot be reached from this process; reports follow here");
     }
     heap_options(&options);
     take_figures();
@@ -171,7 +171,7 @@ bool vmarena_malloc_start(void) {
     int saved_errno = errno;
     bool guards = set_up();
     errno = saved_errno;
-    atomic_store(&vmarena_malloc.mode, guards ? VMARENA_MALLOC_GUARDING : VMARENA_MALLOC_PLAIN);
+    atomic_store(&vmarena_malloc.mode, guards ? VMARENA_MALLOC_GUARDING : VMARENA_MALLOC_UNGUARDED);
     return guards;
 }
 

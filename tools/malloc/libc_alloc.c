@@ -45,7 +45,7 @@ static bool too_large(size_t size, size_t front) {
     return true;
 }
 
-void *vmarena_plain_alloc(size_t size, size_t align, void *unused) {
+void *vmarena_libc_alloc(size_t size, size_t align, void *unused) {
     (void)unused;
     size_t front = front_for(align);
     if (too_large(size, front)) return NULL;
@@ -53,10 +53,10 @@ void *vmarena_plain_alloc(size_t size, size_t align, void *unused) {
     return seal(__libc_memalign(align, size + front), front, size, align);
 }
 
-void *vmarena_plain_calloc(size_t size, size_t align, void *unused) {
+void *vmarena_libc_calloc(size_t size, size_t align, void *unused) {
     size_t front = front_for(align);
     if (front > UNIT) {
-        void *pointer = vmarena_plain_alloc(size, align, unused);
+        void *pointer = vmarena_libc_alloc(size, align, unused);
         return pointer == NULL ? NULL : memset(pointer, 0, size);
     }
     return too_large(size, front) ? NULL : seal(__libc_calloc(1, size + front), front, size, UNIT);
@@ -64,7 +64,7 @@ void *vmarena_plain_calloc(size_t size, size_t align, void *unused) {
 
 static size_t align_of(const void *pointer) { return (size_t)1 << (seal_of(pointer)->size >> SIZE_BITS); }
 
-size_t vmarena_plain_usable_size(const void *pointer, void *unused) {
+size_t vmarena_libc_usable_size(const void *pointer, void *unused) {
     (void)unused;
     return seal_of(pointer)->size & (((uint64_t)1 << SIZE_BITS) - 1);
 }
@@ -76,15 +76,15 @@ static void *open_seal(void *pointer) {
 }
 
 static void *move(void *pointer, size_t size) {
-    size_t old = vmarena_plain_usable_size(pointer, NULL);
-    void *moved = vmarena_plain_alloc(size, align_of(pointer), NULL);
+    size_t old = vmarena_libc_usable_size(pointer, NULL);
+    void *moved = vmarena_libc_alloc(size, align_of(pointer), NULL);
     if (moved == NULL) return NULL;
     memcpy(moved, pointer, old < size ? old : size);
-    vmarena_plain_free(pointer, NULL);
+    vmarena_libc_free(pointer, NULL);
     return moved;
 }
 
-void *vmarena_plain_realloc(void *pointer, size_t size, void *unused) {
+void *vmarena_libc_realloc(void *pointer, size_t size, void *unused) {
     (void)unused;
     if (align_of(pointer) > UNIT) return move(pointer, size);
     if (too_large(size, UNIT)) return NULL;
@@ -94,12 +94,12 @@ void *vmarena_plain_realloc(void *pointer, size_t size, void *unused) {
     return seal(block, UNIT, size, UNIT);
 }
 
-void vmarena_plain_free(void *pointer, void *unused) {
+void vmarena_libc_free(void *pointer, void *unused) {
     (void)unused;
     if (pointer != NULL) __libc_free(open_seal(pointer));
 }
 
-bool vmarena_plain_owns(const void *pointer, void *unused) {
+bool vmarena_libc_owns(const void *pointer, void *unused) {
     (void)unused;
     uintptr_t mark, at = (uintptr_t)seal_of(pointer);
     return (uintptr_t)pointer % UNIT == 0 && (uintptr_t)pointer >= sizeof(struct seal) &&

@@ -17,7 +17,7 @@
 #include "state.h"
 
 /* The heap leaves room for frames of its own, of which there are none here. */
-size_t vmarena_tell_capture(void **frames, size_t depth, void *unused) {
+size_t vmarena_capture_stack(void **frames, size_t depth, void *unused) {
     (void)unused;
     if (depth > vmarena_malloc.options.depth) depth = vmarena_malloc.options.depth;
     return vmarena_unwind(&vmarena_malloc_thread.caller, frames, depth);
@@ -33,9 +33,9 @@ static void write_all(const char *text, size_t length) {
     }
 }
 
-void vmarena_tell_line(const char *line) {
+void vmarena_write_line(const char *line) {
     char text[300];
-    struct vmarena_text out = {text, sizeof text, 0};
+    struct vmarena_text out = {.start = text, .size = sizeof text};
     vmarena_text_add(&out, line);
     vmarena_text_char(&out, '\n');
     write_all(text, vmarena_text_length(&out));
@@ -220,7 +220,7 @@ static void count(bool repeated) {
 static void print_single(void) {
     static char text[16384];
     const struct vmarena_report_style style = {.colour = false};
-    struct vmarena_text out = {text, sizeof text, 0};
+    struct vmarena_text out = {.start = text, .size = sizeof text};
     vmarena_report_text(&out, &single, &style);
     write_all(text, vmarena_text_length(&out));
     atomic_store(&single_owner, 0);
@@ -288,12 +288,12 @@ static enum vmarena_report_call call_of_error(enum vmarena_heap_call call) {
 }
 
 static void tell_limit(void) {
-    vmarena_tell_line("vmarena guard: guards by mprotect have nearly used up the process's map entries "
-                      "(vm.max_map_count); objects beyond are not guarded, and counted");
+    vmarena_write_line("vmarena guard: guards by mprotect have nearly used up the process's map entries "
+                       "(vm.max_map_count); objects beyond are not guarded, and counted");
 }
 
 /* A slack check of everything comes upon damage by chance: what tells one from another is the object's allocation. */
-void vmarena_tell_error(const struct vmarena_heap_report *error, void *unused) {
+void vmarena_write_heap_error(const struct vmarena_heap_report *error, void *unused) {
     (void)unused;
     if (error->kind == VMARENA_HEAP_NEAR_LIMIT) {
         tell_limit();
@@ -351,7 +351,7 @@ static enum vmarena_report_kind kind_of_fault(enum vmarena_fault_kind kind) {
 }
 
 /* The fault's record says which object; what else the heap knows of it is asked for by that object's address. */
-void vmarena_tell_fault(const struct vmarena_fault *fault, const void *context) {
+void vmarena_write_fault(const struct vmarena_fault *fault, const void *context) {
     struct vmarena_heap_object object = {.state = VMARENA_HEAP_NONE};
     struct vmarena_report *report = begin_fault(kind_of_fault(fault->kind), fault, context);
     if (report == NULL) return;
@@ -365,15 +365,15 @@ void vmarena_tell_fault(const struct vmarena_fault *fault, const void *context) 
 /* The first pages are never mapped for a program (vm.mmap_min_addr is 64 KiB). */
 #define NULL_AREA ((uintptr_t)65536)
 
-void vmarena_tell_wild(const struct vmarena_fault *fault, const void *context) {
+void vmarena_write_wild_access(const struct vmarena_fault *fault, const void *context) {
     bool null = (uintptr_t)fault->address < NULL_AREA;
     struct vmarena_report *report =
         begin_fault(null ? VMARENA_REPORT_NULL_ACCESS : VMARENA_REPORT_WILD_ACCESS, fault, context);
     if (report != NULL) hand_over(report);
 }
 
-void vmarena_tell_call(const char *name, bool writes, const void *buffer, size_t length,
-                       const struct vmarena_heap_object *object) {
+void vmarena_write_bad_buffer(const char *name, bool writes, const void *buffer, size_t length,
+                              const struct vmarena_heap_object *object) {
     void *frames[VMARENA_REPORT_FRAMES];
     size_t frame_count = vmarena_unwind(&vmarena_malloc_thread.caller, frames, vmarena_malloc.options.depth);
     bool freed = object->state == VMARENA_HEAP_FREED;

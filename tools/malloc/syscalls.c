@@ -24,7 +24,7 @@ static void check(const struct vmarena_prim_frame *caller, const char *name, boo
                 length <= object.size - (from - start);
     if (fits) return;
     thread->caller = *caller;
-    vmarena_tell_call(name, writes, buffer, length, &object);
+    vmarena_write_bad_buffer(name, writes, buffer, length, &object);
 }
 
 static inline bool checks(void) {

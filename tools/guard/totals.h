@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The figures of a whole run, in one line of text or of JSON. */
+#ifndef VMARENA_TOOLS_TOTALS_H
+#define VMARENA_TOOLS_TOTALS_H
+
+#include "base/text.h"
+#include "record.h"
+
+/* What the command made of the reports. */
+struct vmarena_tally {
+    uint32_t read; /* records looked at */
+    uint64_t reported, suppressed, damaged;
+};
+
+struct vmarena_totals_line {
+    uint64_t guarded, unguarded, unsampled, failed, live_peak, page_peak, repeated, unrecorded, processes;
+};
+
+void vmarena_totals_add_up(const struct vmarena_channel *channel, struct vmarena_totals_line *sum);
+void vmarena_totals_text(struct vmarena_text *text, const struct vmarena_totals_line *sum,
+                         const struct vmarena_tally *tally);
+void vmarena_totals_json(struct vmarena_text *text, const struct vmarena_totals_line *sum,
+                         const struct vmarena_tally *tally);
+
+#endif
