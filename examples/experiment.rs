@@ -5,7 +5,8 @@
 use std::fmt::Display;
 use std::process::exit;
 
-use vmarena::{sys, Access, Arena, Fault, Huge, Options};
+use vmarena::{Access, Arena, Fault, Huge, Options};
+use vmarena_sys as sys;
 
 /// Ends the program with the sentence unless it is so.
 pub fn must_be(so: bool, sentence: &str) {
@@ -68,6 +69,6 @@ pub fn faults(disk_too: bool) -> i64 {
 /// The protection of the whole arena, set.
 pub fn protect(arena: &Arena, prot: u32) {
     // SAFETY: the experiments hold no reference into the arena.
-    let code = unsafe { sys::vmarena_protect(arena.as_raw(), prot) };
+    let code = unsafe { sys::vmarena_protect(arena.as_raw().cast(), prot) };
     must_be(code == 0, "vmarena_protect works");
 }

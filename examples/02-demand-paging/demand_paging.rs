@@ -6,7 +6,8 @@ mod experiment;
 use std::os::raw::c_void;
 
 use experiment::{faults, must_alloc, must_be, must_count, protect, small_page_arena};
-use vmarena::{page_size, sys};
+use vmarena::page_size;
+use vmarena_sys as sys;
 
 const PAGES: usize = 1000;
 const GIVEN_BACK: usize = 500;
@@ -41,7 +42,7 @@ unsafe extern "C" fn open_page(fault: *const sys::vmarena_fault, pager: *mut c_v
 
 fn discard(arena: &vmarena::Arena, start: *mut u8, length: usize) {
     // SAFETY: no reference into the arena is held.
-    let code = unsafe { sys::vmarena_discard(arena.as_raw(), start.cast(), length) };
+    let code = unsafe { sys::vmarena_discard(arena.as_raw().cast(), start.cast(), length) };
     must_be(code == 0, "vmarena_discard works");
 }
 
@@ -77,13 +78,14 @@ fn main() {
     println!("gave {GIVEN_BACK} pages back and wrote to all {PAGES}: {count} faults");
 
     let mut pager = Pager {
-        arena: arena.as_raw(),
+        arena: arena.as_raw().cast(),
         calls: 0,
     };
     let pager: *mut Pager = &mut pager;
     protect(&arena, sys::VMARENA_NONE);
     // SAFETY: the pager outlives the arena's use.
-    let code = unsafe { sys::vmarena_on_fault(arena.as_raw(), Some(open_page), pager.cast()) };
+    let code =
+        unsafe { sys::vmarena_on_fault(arena.as_raw().cast(), Some(open_page), pager.cast()) };
     must_be(code == 0, "vmarena_on_fault works");
     faults_of_writing(pages, CLOSED);
     // SAFETY: nobody changes it any more.

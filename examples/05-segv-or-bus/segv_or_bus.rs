@@ -6,7 +6,8 @@ mod experiment;
 use std::ptr;
 
 use experiment::{must_alloc, must_be, protect, small_page_arena};
-use vmarena::{page_size, sys, try_read, try_write, Fault, Kind};
+use vmarena::{page_size, try_read, try_write, Fault, Kind};
+use vmarena_sys as sys;
 
 // The codes of asm-generic/siginfo.h, which the libc crate does not name.
 const SEGV_MAPERR: i32 = 1;

@@ -46,7 +46,7 @@ fn fill(arena: &Arena) -> &[u64] {
 }
 
 fn huge_mib(arena: &Arena) -> usize {
-    arena.stats().huge / MIB
+    arena.residency().huge / MIB
 }
 
 fn main() {

@@ -4,7 +4,8 @@
 mod experiment;
 
 use experiment::{must_alloc, must_be, must_count, protect, small_page_arena};
-use vmarena::{page_size, sys};
+use vmarena::page_size;
+use vmarena_sys as sys;
 
 const PAGES: usize = 16;
 
@@ -41,8 +42,9 @@ fn count_lines() -> i64 {
 
 fn protect_range(arena: &vmarena::Arena, start: usize, prot: u32) {
     // SAFETY: no reference into the arena is held.
-    let code =
-        unsafe { sys::vmarena_protect_range(arena.as_raw(), start as *mut _, page_size(), prot) };
+    let code = unsafe {
+        sys::vmarena_protect_range(arena.as_raw().cast(), start as *mut _, page_size(), prot)
+    };
     must_be(code == 0, "vmarena_protect_range works");
 }
 

@@ -6,7 +6,8 @@ mod experiment;
 use std::ffi::CStr;
 
 use experiment::{must_alloc, must_be, small_page_arena};
-use vmarena::{page_size, sys, try_write};
+use vmarena::{page_size, try_write};
+use vmarena_sys as sys;
 
 fn round_up(size: usize) -> usize {
     // SAFETY: no precondition.
@@ -16,7 +17,12 @@ fn round_up(size: usize) -> usize {
 fn protect_range(arena: &vmarena::Arena, start: usize, length: usize) -> i32 {
     // SAFETY: no reference into the arena is held.
     unsafe {
-        sys::vmarena_protect_range(arena.as_raw(), start as *mut _, length, sys::VMARENA_READ)
+        sys::vmarena_protect_range(
+            arena.as_raw().cast(),
+            start as *mut _,
+            length,
+            sys::VMARENA_READ,
+        )
     }
 }
 

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-//! Links the installed libvmarena where pkg-config finds one that is new enough; builds the C sources in otherwise.
+//! Links the installed libvmarena where pkg-config finds one whose ABI is the one declared here; builds the C sources in
+//! otherwise.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LEAST_VERSION: &str = "0.1.0";
+/// Before 1.0.0 each minor version may break the ABI; within one, declarations only come in addition.
+const VERSIONS: std::ops::Range<&str> = "0.1.0".."0.2.0";
 
 fn main() {
     println!("cargo:rerun-if-env-changed=VMARENA_SYS_VENDORED");
     let vendored = env::var_os("CARGO_FEATURE_VENDORED").is_some() || env::var_os("VMARENA_SYS_VENDORED").is_some();
-    if !vendored && pkg_config::Config::new().atleast_version(LEAST_VERSION).probe("vmarena").is_ok() {
+    if !vendored && pkg_config::Config::new().range_version(VERSIONS).probe("vmarena").is_ok() {
         return;
     }
     build();
@@ -24,7 +26,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     for path in entries.map(|entry| entry.expect("a readable folder").path()) {
         if path.is_dir() {
             found.extend(sources(&path));
-        } else if path.extension().map_or(false, |extension| extension == "c") {
+        } else if path.extension().is_some_and(|extension| extension == "c") {
             found.push(path);
         }
     }
@@ -51,7 +53,7 @@ fn build() {
     println!("cargo:rerun-if-changed={}", root.join("include").display());
     let (safe_access, files): (Vec<_>, Vec<_>) = sources(&root.join("libvmarena"))
         .into_iter()
-        .partition(|path| path.file_name().map_or(false, |name| name == "safe_access.c"));
+        .partition(|path| path.file_name().is_some_and(|name| name == "safe_access.c"));
     assert_eq!(safe_access.len(), 1, "one file holds the accesses that may fault");
     common(&root).files(files).compile("vmarena");
     // Its copy loops must stay loops: see safe_access.c.

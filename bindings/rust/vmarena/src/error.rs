@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
-use std::ffi::CStr;
+use std::ffi::{c_int, CStr, CString};
 use std::fmt;
 use std::io;
-use std::os::raw::c_int;
+use std::ptr::NonNull;
 
 use vmarena_sys as sys;
+
+// These have the same numbers on every system that the library runs on.
+pub(crate) const ESRCH: i32 = 3;
+pub(crate) const EINVAL: i32 = 22;
 
 /// A failure of the library: an errno, and a sentence that says which call, which limit, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,14 @@ impl Error {
         Error { errno: -code, sentence: sentence.to_string_lossy().into_owned() }
     }
 
+    /// The calling thread's last failure, of a function that returned a null pointer.
+    #[cold]
+    pub(crate) fn of_null() -> Self {
+        // SAFETY: no precondition.
+        Error::last(unsafe { sys::vmarena_last_error() })
+    }
+
+    #[cold]
     pub(crate) fn new(errno: i32, sentence: &str) -> Self {
         Error { errno, sentence: sentence.to_owned() }
     }
@@ -50,6 +62,15 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         io::Error::new(error.kind(), error)
     }
+}
+
+/// What a function of the C library gave when it succeeded.
+pub(crate) fn made<T>(raw: *mut T) -> NonNull<T> {
+    NonNull::new(raw).expect("the library gives an object where it returns 0")
+}
+
+pub(crate) fn c_string(bytes: impl Into<Vec<u8>>) -> Result<CString, Error> {
+    CString::new(bytes).map_err(|_| Error::new(EINVAL, "the path or name contains a NUL byte"))
 }
 
 pub(crate) fn check(code: c_int) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use crate::error::Error;
 
 /// How memory was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Access {
     Unknown,
@@ -22,6 +23,7 @@ pub enum Access {
 
 /// What kind of mistake a fault was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Kind {
     /// None of these.
     Other,
@@ -137,7 +139,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0u8; 512];
         // SAFETY: the function writes at most the size given, and terminates.
-        let length = unsafe { sys::vmarena_fault_describe(&*self.raw, text.as_mut_ptr().cast::<c_char>(), text.len()) };
+        let length = unsafe {
+            sys::vmarena_fault_describe(&raw const *self.raw, text.as_mut_ptr().cast::<c_char>(), text.len())
+        };
         f.write_str(&String::from_utf8_lossy(&text[..length.min(text.len() - 1)]))
     }
 }
@@ -181,7 +185,8 @@ pub unsafe fn catch_fault<R>(body: impl FnOnce() -> R) -> Result<R, Fault> {
         let mut call = Call { body: Some(body), result: None };
         let mut fault = Fault::empty();
         // SAFETY: the trampoline gets the type it expects; the caller answers for the frames that may be skipped.
-        let code = unsafe { sys::vmarena_try(Some(trampoline::<F, R>), ptr::addr_of_mut!(call).cast(), &mut fault) };
+        let code =
+            unsafe { sys::vmarena_try(Some(trampoline::<F, R>), ptr::addr_of_mut!(call).cast(), &raw mut fault) };
         assert!(code >= 0, "{}", Error::last(code));
         match call.result {
             Some(Ok(result)) => Ok(result),
@@ -220,7 +225,8 @@ pub unsafe fn try_read<T: Value>(address: *const T) -> Result<T, Fault> {
     let mut value = MaybeUninit::<T>::uninit();
     let mut fault = Fault::empty();
     // SAFETY: value has room for a T; the access itself is made in C and may fault.
-    let code = unsafe { sys::vmarena_read(address.cast(), value.as_mut_ptr().cast(), mem::size_of::<T>(), &mut fault) };
+    let code =
+        unsafe { sys::vmarena_read(address.cast(), value.as_mut_ptr().cast(), mem::size_of::<T>(), &raw mut fault) };
     assert!(code >= 0, "{}", Error::last(code));
     if code == 0 {
         // SAFETY: the function has written it, and every bit pattern is a T.
@@ -245,7 +251,7 @@ pub unsafe fn try_write<T: Value>(address: *mut T, value: T) -> Result<(), Fault
     let mut fault = Fault::empty();
     // SAFETY: the access is made in C and may fault.
     let code =
-        unsafe { sys::vmarena_write(address.cast(), ptr::addr_of!(value).cast(), mem::size_of::<T>(), &mut fault) };
+        unsafe { sys::vmarena_write(address.cast(), ptr::addr_of!(value).cast(), mem::size_of::<T>(), &raw mut fault) };
     assert!(code >= 0, "{}", Error::last(code));
     if code == 0 {
         Ok(())
@@ -281,7 +287,7 @@ fn must_have_run(fault: &sys::vmarena_fault) {
 pub unsafe fn try_copy(to: &mut [u8], from: *const u8) -> Result<(), (usize, Fault)> {
     let mut fault = Fault::empty();
     // SAFETY: to is writable for its length; reading is made in C and may fault.
-    let done = unsafe { sys::vmarena_copy(to.as_mut_ptr().cast(), from.cast(), to.len(), &mut fault) };
+    let done = unsafe { sys::vmarena_copy(to.as_mut_ptr().cast(), from.cast(), to.len(), &raw mut fault) };
     finished(done, to.len(), fault)
 }
 
@@ -298,7 +304,7 @@ pub unsafe fn try_copy(to: &mut [u8], from: *const u8) -> Result<(), (usize, Fau
 pub unsafe fn try_fill(to: *mut u8, byte: u8, length: usize) -> Result<(), (usize, Fault)> {
     let mut fault = Fault::empty();
     // SAFETY: the accesses are made in C and may fault.
-    let done = unsafe { sys::vmarena_fill(to.cast(), byte.into(), length, &mut fault) };
+    let done = unsafe { sys::vmarena_fill(to.cast(), byte.into(), length, &raw mut fault) };
     finished(done, length, fault)
 }
 
@@ -315,7 +321,7 @@ pub unsafe fn try_fill(to: *mut u8, byte: u8, length: usize) -> Result<(), (usiz
 pub unsafe fn try_compare(left: *const u8, right: *const u8, length: usize) -> Result<usize, (usize, Fault)> {
     let mut fault = Fault::empty();
     // SAFETY: the accesses are made in C and may fault.
-    let same = unsafe { sys::vmarena_compare(left.cast(), right.cast(), length, &mut fault) };
+    let same = unsafe { sys::vmarena_compare(left.cast(), right.cast(), length, &raw mut fault) };
     must_have_run(&fault);
     if fault.signo == 0 {
         Ok(same)

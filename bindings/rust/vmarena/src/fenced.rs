@@ -7,9 +7,10 @@ use std::ptr::NonNull;
 
 use vmarena_sys as sys;
 
-use crate::arena::{Arena, Options};
+use crate::arena::Arena;
 use crate::error::Error;
 use crate::fault::{try_read, Fault, Value};
+use crate::options::Options;
 use crate::page_size;
 
 /// The side of an object at which its guard lies.

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use vmarena_sys as sys;
 
 use crate::arena::Arena;
-use crate::error::{check, Error};
+use crate::error::{check, Error, EINVAL};
 use crate::fault::{try_read, try_write, Fault, Value};
 
 mod sealed {
@@ -83,9 +83,9 @@ impl<'a, T: Value> Guarded<'a, T, ReadWrite> {
     /// # Errors
     /// As [`Arena::try_alloc_layout`].
     pub fn new(arena: &'a Arena, value: T) -> Result<Self, Error> {
-        let page = arena.stats().page_size;
-        let bytes = (mem::size_of::<T>() + page - 1) / page * page;
-        let layout = Layout::from_size_align(bytes, page).map_err(|_| Error::new(22, "the layout overflows"))?;
+        let page = arena.page_size();
+        let bytes = mem::size_of::<T>().next_multiple_of(page);
+        let layout = Layout::from_size_align(bytes, page).map_err(|_| Error::new(EINVAL, "the layout overflows"))?;
         let at = arena.try_alloc_layout(layout)?.cast::<T>();
         // SAFETY: fresh memory, aligned to a page.
         unsafe { at.as_ptr().write(value) };
@@ -98,7 +98,7 @@ impl<'a, T: Value, P: Protection> Guarded<'a, T, P> {
         let this = mem::ManuallyDrop::new(self);
         let Guarded { value, bytes, arena, .. } = *this;
         // SAFETY: pages that this value has alone, and no reference into them is alive.
-        check(unsafe { sys::vmarena_protect_range(arena.as_raw(), value.as_ptr().cast(), bytes, Q::PROT) })?;
+        check(unsafe { sys::vmarena_protect_range(arena.handle(), value.as_ptr().cast(), bytes, Q::PROT) })?;
         arena.closed.set(arena.closed.get() + usize::from(Q::IS_CLOSED) - usize::from(P::IS_CLOSED));
         Ok(Guarded { value, bytes, arena, protection: PhantomData })
     }
@@ -172,7 +172,7 @@ impl<T: Value, P: Protection> Drop for Guarded<'_, T, P> {
             let Guarded { value, bytes, arena, .. } = self;
             // SAFETY: pages that this value has alone.
             let opened = check(unsafe {
-                sys::vmarena_protect_range(arena.as_raw(), value.as_ptr().cast(), *bytes, ReadWrite::PROT)
+                sys::vmarena_protect_range(arena.handle(), value.as_ptr().cast(), *bytes, ReadWrite::PROT)
             });
             arena.closed.set(arena.closed.get() - usize::from(opened.is_ok()));
         }

@@ -15,10 +15,11 @@ use std::ptr::{self, NonNull};
 
 use vmarena_sys as sys;
 
-use crate::error::{check, Error};
+use crate::error::{check, made, Error, ESRCH};
 
 /// What of this library a mapping belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum OwnerKind {
     Arena,
@@ -28,6 +29,7 @@ pub enum OwnerKind {
 
 /// The arena, heap or view in whose reservation a mapping lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Owner {
     /// What it is.
     pub kind: OwnerKind,
@@ -42,6 +44,7 @@ pub struct Owner {
 /// An entry of the memory map, as in `/proc/PID/maps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // as /proc/PID/maps lists them
 pub struct Mapping {
     /// Whole pages.
     pub range: Range<u64>,
@@ -51,8 +54,12 @@ pub struct Mapping {
     pub inode: u64,
     /// Major and minor number.
     pub device: (u32, u32),
-    /// `VMARENA_READ`, `_WRITE` and `_EXEC` of [`crate::sys`].
-    pub prot: u32,
+    /// It can be read.
+    pub readable: bool,
+    /// It can be written.
+    pub writable: bool,
+    /// It can be executed.
+    pub executable: bool,
     /// Writes are seen by others.
     pub shared: bool,
     /// The file's path, `[heap]` and the like, or empty.
@@ -85,7 +92,9 @@ unsafe fn mapping(raw: &sys::vmarena_mapping) -> Mapping {
         offset: raw.offset,
         inode: raw.inode,
         device: (raw.device_major, raw.device_minor),
-        prot: raw.prot,
+        readable: raw.prot & sys::VMARENA_READ != 0,
+        writable: raw.prot & sys::VMARENA_WRITE != 0,
+        executable: raw.prot & sys::VMARENA_EXEC != 0,
         shared: raw.shared,
         name,
         owner: kind.map(|kind| Owner {
@@ -102,7 +111,7 @@ fn number(pid: Option<u32>) -> Result<c_int, Error> {
         None => Ok(0),
         Some(pid) => match c_int::try_from(pid) {
             Ok(pid) if pid > 0 => Ok(pid),
-            _ => Err(Error::new(3, "no such process")),
+            _ => Err(Error::new(ESRCH, "no such process")),
         },
     }
 }
@@ -133,7 +142,7 @@ pub fn mapping_at(pid: Option<u32>, address: u64) -> Result<Mapping, Error> {
     // SAFETY: all zero is a valid record; the call fills it, and the name, as far as there is room.
     unsafe {
         let mut raw: sys::vmarena_mapping = mem::zeroed();
-        check(sys::vmarena_mapping_at(number(pid)?, address, &mut raw, name.as_mut_ptr(), name.len()))?;
+        check(sys::vmarena_mapping_at(number(pid)?, address, &raw mut raw, name.as_mut_ptr(), name.len()))?;
         Ok(mapping(&raw))
     }
 }
@@ -180,6 +189,7 @@ impl BitOr for PageState {
 
 /// Pages side by side that are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pages {
     /// Their addresses.
     pub range: Range<u64>,
@@ -208,7 +218,9 @@ pub fn residency(
     let mut known = 0;
     let arg = ptr::addr_of_mut!(list).cast();
     // SAFETY: push_pages gets its list.
-    check(unsafe { sys::vmarena_residency(number(pid)?, start, length, wanted.0, &mut known, Some(push_pages), arg) })?;
+    check(unsafe {
+        sys::vmarena_residency(number(pid)?, start, length, wanted.0, &raw mut known, Some(push_pages), arg)
+    })?;
     Ok((list, PageState(known)))
 }
 
@@ -219,12 +231,37 @@ pub fn residency(
 pub fn frame<T: ?Sized>(address: *const T) -> Result<u64, Error> {
     let mut frame = 0;
     // SAFETY: the address is only looked up.
-    check(unsafe { sys::vmarena_frame(address.cast(), &mut frame) })?;
+    check(unsafe { sys::vmarena_frame(address.cast(), &raw mut frame) })?;
     Ok(frame)
 }
 
-/// Totals of a process in bytes; the fields are those of `struct vmarena_totals`.
-pub type Totals = sys::vmarena_totals;
+/// Totals of a process in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// In memory.
+    pub rss: u64,
+    /// The same, with pages that n processes share counted as 1/n.
+    pub pss: u64,
+    /// Mapped by others, too, and not changed.
+    pub shared_clean: u64,
+    /// Mapped by others, too, and changed.
+    pub shared_dirty: u64,
+    /// Mapped by this process alone, and not changed.
+    pub private_clean: u64,
+    /// Mapped by this process alone, and changed.
+    pub private_dirty: u64,
+    /// Of no file.
+    pub anonymous: u64,
+    /// On transparent huge pages.
+    pub huge: u64,
+    /// On pages of the hugetlb pool; not in `rss`.
+    pub hugetlb: u64,
+    /// Out on swap.
+    pub swap: u64,
+    /// Locked in memory.
+    pub locked: u64,
+}
 
 /// In memory, shared, private, swapped: of a whole process.
 ///
@@ -232,15 +269,29 @@ pub type Totals = sys::vmarena_totals;
 /// See the [module](self).
 pub fn totals(pid: Option<u32>) -> Result<Totals, Error> {
     // SAFETY: all zero is a valid record, which the call fills.
-    unsafe {
-        let mut totals: Totals = mem::zeroed();
-        check(sys::vmarena_totals_get(number(pid)?, &mut totals))?;
-        Ok(totals)
-    }
+    let raw = unsafe {
+        let mut raw: sys::vmarena_totals = mem::zeroed();
+        check(sys::vmarena_totals_get(number(pid)?, &raw mut raw))?;
+        raw
+    };
+    Ok(Totals {
+        rss: raw.rss,
+        pss: raw.pss,
+        shared_clean: raw.shared_clean,
+        shared_dirty: raw.shared_dirty,
+        private_clean: raw.private_clean,
+        private_dirty: raw.private_dirty,
+        anonymous: raw.anonymous,
+        huge: raw.huge,
+        hugetlb: raw.hugetlb,
+        swap: raw.swap,
+        locked: raw.locked,
+    })
 }
 
 /// Page faults since a process or thread began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FaultCounts {
     /// Found their page in memory, or needed a fresh one.
     pub minor: u64,
@@ -250,7 +301,7 @@ pub struct FaultCounts {
 
 fn counts(count: impl FnOnce(*mut u64, *mut u64) -> c_int) -> Result<FaultCounts, Error> {
     let mut counts = FaultCounts { minor: 0, major: 0 };
-    check(count(&mut counts.minor, &mut counts.major))?;
+    check(count(&raw mut counts.minor, &raw mut counts.major))?;
     Ok(counts)
 }
 
@@ -281,6 +332,7 @@ pub fn thread_fault_counts() -> Result<FaultCounts, Error> {
 
 /// What [`Counters`] count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Counter {
     PageFaults,
@@ -321,8 +373,8 @@ impl Counters {
         let mut raw = ptr::null_mut();
         let flags = if children { sys::VMARENA_COUNT_CHILDREN } else { 0 };
         // SAFETY: the pointer is good for the call.
-        check(unsafe { sys::vmarena_counters_open(&mut raw, number(pid)?, flags) })?;
-        NonNull::new(raw).map(|raw| Counters { raw }).ok_or_else(|| Error::new(12, "no counters"))
+        check(unsafe { sys::vmarena_counters_open(&raw mut raw, number(pid)?, flags) })?;
+        Ok(Counters { raw: made(raw) })
     }
 
     /// What was counted since.
@@ -332,7 +384,7 @@ impl Counters {
     pub fn read(&self) -> Result<Counts, Error> {
         let mut raw = sys::vmarena_counts { value: [0; 8], error: [0; 8], user_only: [false; 8], spare: [0; 4] };
         // SAFETY: the set is open; the call fills the record.
-        check(unsafe { sys::vmarena_counters_read(self.raw.as_ptr(), &mut raw) })?;
+        check(unsafe { sys::vmarena_counters_read(self.raw.as_ptr(), &raw mut raw) })?;
         Ok(Counts { raw })
     }
 }

@@ -21,29 +21,46 @@
 //! What is safe here is safe whatever faults: the accesses that may fault are made in C, so that no Rust frame is
 //! crossed. [`catch_fault`] crosses frames and is `unsafe` for that reason.
 #![deny(unsafe_op_in_unsafe_fn)]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod alloc;
 mod allocator;
 mod arena;
 mod error;
 mod fault;
 mod fenced;
+mod growing;
 mod guarded;
+mod guarded_alloc;
 mod heap;
 pub mod inspect;
+mod options;
+mod report;
+mod scope;
 mod snapshot;
+mod stats;
+mod string;
 mod view;
+mod view_options;
 
-pub use arena::{Arena, CommitPolicy, GuardKind, Huge, Options, Scope, Stats};
+pub use alloc::AllocOrInitError;
+pub use arena::Arena;
 pub use error::Error;
 pub use fault::{catch_fault, try_compare, try_copy, try_fill, try_read, try_write, Access, Fault, Kind, Value};
 pub use fenced::{Fenced, Side};
 pub use guarded::{Guarded, NoAccess, Protection, ReadOnly, ReadWrite};
-pub use heap::{GuardedAlloc, Heap};
+pub use guarded_alloc::GuardedAlloc;
+pub use heap::Heap;
+pub use options::{CommitPolicy, GuardKind, Huge, Options};
+pub use scope::Scope;
 pub use snapshot::{Snapshot, SnapshotInfo, Tracking};
-pub use view::{Advice, View, ViewInfo, ViewMut, ViewOptions};
+pub use stats::{Residency, Stats};
+pub use string::ArenaString;
+pub use view::{View, ViewMut};
+pub use view_options::{Advice, ViewInfo, ViewOptions};
 
-/// The declarations of the C library.
-pub use vmarena_sys as sys;
+use vmarena_sys as sys;
 
 /// Bytes in a page of this system.
 #[must_use]
@@ -58,7 +75,7 @@ pub fn huge_page_size() -> usize {
     // SAFETY: all zero is a valid value of every member, and the call fills it.
     unsafe {
         let mut caps: sys::vmarena_caps = std::mem::zeroed();
-        let _ = sys::vmarena_caps_get(&mut caps);
+        let _ = sys::vmarena_caps_get(&raw mut caps);
         caps.huge_page_size
     }
 }

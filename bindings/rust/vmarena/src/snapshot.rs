@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use vmarena_sys as sys;
 
-use crate::error::{check, Error};
+use crate::error::{check, made, Error, EINVAL};
 
 /// How written pages are told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tracking {
     /// Asked for: the first of these that works for this arena on this system.
     Auto,
@@ -63,17 +64,17 @@ pub struct SnapshotInfo {
 pub(crate) struct List(Vec<(u64, NonNull<sys::vmarena_snapshot>)>);
 
 impl List {
-    pub(crate) fn add(&mut self, raw: *mut sys::vmarena_snapshot) -> Result<Snapshot, Error> {
+    pub(crate) fn add(&mut self, raw: *mut sys::vmarena_snapshot) -> Snapshot {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        let raw = NonNull::new(raw).ok_or_else(|| Error::new(12, "no snapshot"))?;
+        let raw = made(raw);
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.push((id, raw));
-        Ok(Snapshot { id })
+        Snapshot { id }
     }
 
     fn position(&self, snapshot: &Snapshot) -> Result<usize, Error> {
         let position = self.0.iter().position(|(id, _)| *id == snapshot.id);
-        position.ok_or_else(|| Error::new(22, "the snapshot is not of this arena"))
+        position.ok_or_else(|| Error::new(EINVAL, "the snapshot is not of this arena"))
     }
 
     pub(crate) fn find(&self, snapshot: &Snapshot) -> Result<*mut sys::vmarena_snapshot, Error> {
@@ -118,7 +119,7 @@ pub(crate) fn info(snapshot: *const sys::vmarena_snapshot) -> Result<SnapshotInf
     let mut raw =
         sys::vmarena_snapshot_info { tracking: 0, used: 0, copied: 0, restored: 0, restores: 0, spare: [0; 4] };
     // SAFETY: the snapshot is live, the call fills the record.
-    check(unsafe { sys::vmarena_snapshot_info_get(snapshot, &mut raw) })?;
+    check(unsafe { sys::vmarena_snapshot_info_get(snapshot, &raw mut raw) })?;
     let tracking = match raw.tracking {
         sys::VMARENA_TRACK_FILE => Tracking::File,
         sys::VMARENA_TRACK_SCAN => Tracking::Scan,

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MIT
-use std::ffi::CString;
+use std::ffi::c_int;
 use std::fmt;
 use std::mem;
-use std::ops::Range;
-use std::os::raw::{c_int, c_uint};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::io::{AsRawFd, RawFd};
+use std::ops::{Deref, Range};
 use std::path::Path;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use vmarena_sys as sys;
 
-use crate::error::{check, Error};
+use crate::error::{check, Error, EINVAL};
 use crate::fault::{finished, try_copy, Fault};
-use crate::fenced::Side;
+use crate::view_options::{Advice, ViewInfo, ViewOptions};
 
 /// A file as memory between two guards, for reading. Other processes may change or cut the file meanwhile; so it is read
 /// by copying, which finds a lost page as a [`Fault`] of kind `PastEndOfFile` instead of dying by SIGBUS.
@@ -26,164 +23,13 @@ unsafe impl Send for View {}
 // SAFETY: as above.
 unsafe impl Sync for View {}
 
-/// What of a file a view shows, and how. The default is all of it.
-#[derive(Clone, Debug, Default)]
-pub struct ViewOptions {
-    offset: u64,
-    length: usize,
-    fence: c_uint,
-    guard: usize,
-    huge: c_uint,
-    flags: c_uint,
-    name: Option<String>,
-}
-
-impl ViewOptions {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// A window of the file: from this byte, so many (0: up to the end of the file).
-    #[must_use]
-    pub fn window(mut self, offset: u64, length: usize) -> Self {
-        (self.offset, self.length) = (offset, length);
-        self
-    }
-    /// This end of the window lies flush against a guard for sure, if need be by a private copy of it.
-    #[must_use]
-    pub fn fence(mut self, side: Side) -> Self {
-        self.fence = side.raw();
-        self
-    }
-    /// Bytes of each guard.
-    #[must_use]
-    pub fn guard(mut self, bytes: usize) -> Self {
-        self.guard = bytes;
-        self
-    }
-    /// Huge pages asked for, where the file system has them.
-    #[must_use]
-    pub fn huge(mut self, on: bool) -> Self {
-        self.huge = if on { sys::VMARENA_HUGE_TRANSPARENT } else { sys::VMARENA_HUGE_SYSTEM };
-        self
-    }
-    /// Pages brought in at once.
-    #[must_use]
-    pub fn prefault(mut self, on: bool) -> Self {
-        self.flags = if on { sys::VMARENA_PREFAULT } else { 0 };
-        self
-    }
-    /// For fault descriptions, instead of the path.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// For reading.
-    ///
-    /// # Errors
-    /// As [`View::open`]; `ERANGE`: the window leaves the file.
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<View, Error> {
-        self.open_as(Source::Path(path.as_ref()), sys::VMARENA_VIEW_READ)
-    }
-    /// For reading, of an open file, which stays the caller's.
-    ///
-    /// # Errors
-    /// As [`ViewOptions::open`].
-    pub fn open_file(&self, file: &impl AsRawFd) -> Result<View, Error> {
-        self.open_as(Source::File(file.as_raw_fd()), sys::VMARENA_VIEW_READ)
-    }
-    /// As [`ViewMut::shared`].
-    ///
-    /// # Errors
-    /// As [`ViewMut::shared`]; `EOPNOTSUPP`: a fence that would take a copy.
-    pub fn shared(&self, path: impl AsRef<Path>) -> Result<ViewMut, Error> {
-        let view = self.open_as(Source::Path(path.as_ref()), sys::VMARENA_VIEW_SHARED)?;
-        Ok(ViewMut { view })
-    }
-    /// As [`ViewMut::copy_on_write`].
-    ///
-    /// # Errors
-    /// As [`ViewOptions::open`].
-    pub fn copy_on_write(&self, path: impl AsRef<Path>) -> Result<ViewMut, Error> {
-        let view = self.open_as(Source::Path(path.as_ref()), sys::VMARENA_VIEW_COPY_ON_WRITE)?;
-        Ok(ViewMut { view })
-    }
-
-    fn open_as(&self, source: Source<'_>, mode: sys::vmarena_view_mode) -> Result<View, Error> {
-        let name = self.name.as_ref().map(|name| c_string(name.as_bytes())).transpose()?;
-        let options = sys::vmarena_view_options {
-            mode,
-            fence: self.fence,
-            huge: self.huge,
-            flags: self.flags,
-            offset: self.offset,
-            length: self.length,
-            guard: self.guard,
-            name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
-        };
-        let mut raw = ptr::null_mut();
-        check(match source {
-            Source::Path(path) => {
-                let path = c_string(path.as_os_str().as_bytes())?;
-                // SAFETY: the pointers are good for the call.
-                unsafe { sys::vmarena_view_open_with(&mut raw, path.as_ptr(), &options) }
-            }
-            // SAFETY: as above; what is no open descriptor is an error.
-            Source::File(file) => unsafe { sys::vmarena_view_open_fd(&mut raw, file, &options) },
-        })?;
-        NonNull::new(raw).map(|raw| View { raw }).ok_or_else(|| Error::new(12, "no view"))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Source<'a> {
-    Path(&'a Path),
-    File(RawFd),
-}
-
-fn c_string(bytes: &[u8]) -> Result<CString, Error> {
-    CString::new(bytes).map_err(|_| Error::new(22, "the path or name contains a NUL byte"))
-}
-
-/// How a range of a view will be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advice {
-    /// As any.
-    Normal,
-    /// Read ahead much, drop behind.
-    Sequential,
-    /// Do not read ahead.
-    Random,
-    /// Read in soon.
-    WillNeed,
-    /// Unmap the whole pages in the range; their private changes are lost.
-    DontNeed,
-}
-
-/// What a view is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ViewInfo {
-    /// Of the file, now.
-    pub file_size: u64,
-    /// The longest window that the view can show.
-    pub capacity: usize,
-    /// Bytes of the window's pages mapped in now.
-    pub resident: usize,
-    /// Of these, bytes on huge pages.
-    pub huge: usize,
-    /// Bytes of each guard.
-    pub guard: usize,
-    /// Bytes after the window that do not fault.
-    pub tail: usize,
-    /// The window is a private copy: a later change of the file is not seen.
-    pub copied: bool,
-}
-
 impl View {
+    /// # Safety
+    /// The handle of an open view, whose only owner the result is.
+    pub(crate) unsafe fn from_raw(raw: NonNull<sys::vmarena_view>) -> Self {
+        View { raw }
+    }
+
     /// Opens a whole file.
     ///
     /// # Errors
@@ -245,7 +91,7 @@ impl View {
         // SAFETY: all zero is a valid record; the view is live.
         let raw = unsafe {
             let mut raw: sys::vmarena_view_info = mem::zeroed();
-            check(sys::vmarena_view_info_get(self.raw.as_ptr(), &mut raw))?;
+            check(sys::vmarena_view_info_get(self.raw.as_ptr(), &raw mut raw))?;
             raw
         };
         let sys::vmarena_view_info { file_size, capacity, resident, huge, guard, tail, copied, .. } = raw;
@@ -296,7 +142,7 @@ impl View {
 /// 0 as a length stands for the rest in C: an empty range needs no call.
 fn in_range(range: &Range<usize>, call: impl FnOnce(usize, usize) -> c_int) -> Result<(), Error> {
     match range.end.checked_sub(range.start) {
-        None => Err(Error::new(22, "the range ends before it starts")),
+        None => Err(Error::new(EINVAL, "the range ends before it starts")),
         Some(0) => Ok(()),
         Some(length) => check(call(range.start, length)),
     }
@@ -322,6 +168,10 @@ pub struct ViewMut {
 }
 
 impl ViewMut {
+    pub(crate) fn of(view: View) -> Self {
+        ViewMut { view }
+    }
+
     /// Changes reach the file.
     ///
     /// # Errors
@@ -350,10 +200,42 @@ impl ViewMut {
         let mut fault = Fault::empty();
         // SAFETY: within the view's own mapping, borrowed mutably; the writing is done in C.
         let done = unsafe {
-            let to = self.view.as_ptr().add(offset) as *mut u8;
-            sys::vmarena_copy(to.cast(), from.as_ptr().cast(), from.len(), &mut fault)
+            let to = self.view.as_ptr().add(offset).cast_mut();
+            sys::vmarena_copy(to.cast(), from.as_ptr().cast(), from.len(), &raw mut fault)
         };
         finished(done, from.len(), fault)
+    }
+
+    /// As [`View::move_to`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn move_to(&mut self, offset: u64, length: usize) -> Result<(), Error> {
+        self.view.move_to(offset, length)
+    }
+
+    /// As [`View::advise`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn advise(&mut self, range: Range<usize>, advice: Advice) -> Result<(), Error> {
+        self.view.advise(range, advice)
+    }
+
+    /// As [`View::populate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn populate(&mut self, range: Range<usize>) -> Result<(), Error> {
+        self.view.populate(range)
+    }
+
+    /// As [`View::lock`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lock(&mut self, range: Range<usize>, on: bool) -> Result<(), Error> {
+        self.view.lock(range, on)
     }
 
     /// Writes what was changed to the device, and waits for it.
@@ -366,15 +248,18 @@ impl ViewMut {
     }
 }
 
-impl std::ops::Deref for ViewMut {
+/// What a view for reading can do, it can, too.
+///
+/// It gives no `&mut View`, so that nobody exchanges it for a view that cannot be written:
+///
+/// ```compile_fail
+/// fn exchange(writable: &mut vmarena::ViewMut, readable: &mut vmarena::View) {
+///     std::mem::swap(&mut **writable, readable);
+/// }
+/// ```
+impl Deref for ViewMut {
     type Target = View;
     fn deref(&self) -> &View {
         &self.view
-    }
-}
-
-impl std::ops::DerefMut for ViewMut {
-    fn deref_mut(&mut self) -> &mut View {
-        &mut self.view
     }
 }

@@ -177,28 +177,3 @@ fn threads_have_their_own_faults() {
         assert_eq!(thread.join().unwrap(), 1000);
     }
 }
-
-#[cfg(feature = "allocator-api2")]
-#[test]
-fn collections_live_in_arenas() {
-    use allocator_api2::vec::Vec as ArenaVec;
-    for options in [Options::new(), Options::new().fence(Side::End), Options::new().fence(Side::Start)] {
-        let arena = options.create().unwrap();
-        let mut numbers = ArenaVec::new_in(&arena);
-        let mut others = ArenaVec::with_capacity_in(3, &arena);
-        for i in 0..5000u64 {
-            numbers.push(i);
-            others.push(i as u8);
-        }
-        assert!(numbers.iter().copied().eq(0..5000) && arena.owns(numbers.as_ptr()));
-        numbers.truncate(3);
-        numbers.shrink_to_fit();
-        assert_eq!(numbers.as_slice(), &[0, 1, 2]);
-        let mut map = hashbrown::HashMap::new_in(&arena);
-        for i in 0..1000u32 {
-            map.insert(i, i * 2);
-        }
-        assert_eq!((map.len(), map[&500]), (1000, 1000));
-        arena.check().unwrap();
-    }
-}

@@ -62,6 +62,7 @@ fn a_heap_of_its_own() {
 /// Runs one test of this program again, as a child that commits the error it is about, and dies of it.
 fn child(test: &str) -> (Option<i32>, String) {
     use std::os::unix::process::ExitStatusExt;
+    assert!(!is_child(), "the error went unnoticed");
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("RUST_BACKTRACE", "0")
@@ -99,5 +100,44 @@ fn a_double_free_ends_the_program() {
     }
     let (signal, said) = child("a_double_free_ends_the_program");
     assert_eq!(signal, Some(6), "{said}");
-    assert!(said.contains("vmarena: double free\n"), "{said}");
+    let lines: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("vmarena: ")).collect();
+    assert!(lines[0].starts_with("vmarena: double free: 10 bytes at 0x"), "{said}");
+    assert!(lines[0].ends_with(", aligned to 1"), "{said}");
+    let stacks: Vec<&str> =
+        lines.iter().copied().filter(|line| line.starts_with("  ") && line.ends_with(':')).collect();
+    let thread = stacks[0].strip_prefix("  allocated by ").expect(&said);
+    assert_eq!(stacks[1..], [format!("  freed by {thread}"), format!("  found by {thread}")], "{said}");
+    // Each goes from the allocator down to the test program's own frames.
+    let program = std::env::current_exe().unwrap();
+    let frames = lines.iter().filter(|line| line.starts_with(&format!("    {}+0x", program.display()))).count();
+    assert!(frames >= 3 * 5, "{said}");
+}
+
+/// Grows a 10-byte allocation as one of this layout.
+fn grow_as(layout: std::alloc::Layout) {
+    // SAFETY: there is none: that is the error.
+    unsafe {
+        let object = std::alloc::alloc(std::alloc::Layout::from_size_align(10, 2).unwrap());
+        let _ = std::alloc::realloc(object, layout, 20);
+    }
+}
+
+#[test]
+fn a_realloc_with_another_size_ends_the_program() {
+    if is_child() {
+        grow_as(std::alloc::Layout::from_size_align(11, 2).unwrap());
+    }
+    let (signal, said) = child("a_realloc_with_another_size_ends_the_program");
+    assert_eq!(signal, Some(6), "{said}");
+    assert!(said.contains("with another size than allocated"), "{said}");
+}
+
+#[test]
+fn a_realloc_with_another_alignment_ends_the_program() {
+    if is_child() {
+        grow_as(std::alloc::Layout::from_size_align(10, 1).unwrap());
+    }
+    let (signal, said) = child("a_realloc_with_another_alignment_ends_the_program");
+    assert_eq!(signal, Some(6), "{said}");
+    assert!(said.contains("with another alignment than allocated"), "{said}");
 }

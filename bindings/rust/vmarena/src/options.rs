@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+use std::ffi::c_uint;
+use std::ptr;
+
+use vmarena_sys as sys;
+
+use crate::arena::Arena;
+use crate::error::{c_string, check, made, Error};
+use crate::fenced::Side;
+
+/// How pages of the reservation become usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitPolicy {
+    /// The library chooses by what the process may do.
+    Auto,
+    /// All readable and writable at once; the kernel gives pages on first touch.
+    NoReserve,
+    /// Inaccessible until committed step by step.
+    Protect,
+}
+
+/// What keeps a guard inside a reservation inaccessible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GuardKind {
+    /// Markers where they work, otherwise mprotect.
+    Auto,
+    /// `MADV_GUARD_INSTALL`: no map entry spent.
+    Marker,
+    /// `mprotect(PROT_NONE)`: two map entries a guard.
+    Protect,
+}
+
+/// Huge pages asked for, and the rung of the ladder obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Huge {
+    /// As the system does by itself.
+    System,
+    /// None.
+    Never,
+    /// `MADV_HUGEPAGE`.
+    Transparent,
+    /// As `Transparent`, and committed pages are collapsed at once where the system can.
+    Collapse,
+    /// From the pool of 2 MiB pages, or else `Transparent`.
+    Size2M,
+    /// From the pool of 1 GiB pages, or else `Size2M`.
+    Size1G,
+}
+
+pub(crate) fn huge(raw: sys::vmarena_huge) -> Huge {
+    match raw {
+        sys::VMARENA_HUGE_NEVER => Huge::Never,
+        sys::VMARENA_HUGE_TRANSPARENT => Huge::Transparent,
+        sys::VMARENA_HUGE_COLLAPSE => Huge::Collapse,
+        sys::VMARENA_HUGE_2M => Huge::Size2M,
+        sys::VMARENA_HUGE_1G => Huge::Size1G,
+        _ => Huge::System,
+    }
+}
+
+/// What an arena is to be. The default is a good one.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    reserve: usize,
+    commit: usize,
+    guard: usize,
+    huge: c_uint,
+    fence: c_uint,
+    guard_kind: c_uint,
+    commit_policy: c_uint,
+    flags: c_uint,
+    name: Option<String>,
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Bytes of address space to reserve.
+    #[must_use]
+    pub fn reserve(mut self, bytes: usize) -> Self {
+        self.reserve = bytes;
+        self
+    }
+    /// Bytes committed at a time.
+    #[must_use]
+    pub fn commit(mut self, bytes: usize) -> Self {
+        self.commit = bytes;
+        self
+    }
+    /// Bytes of each guard.
+    #[must_use]
+    pub fn guard(mut self, bytes: usize) -> Self {
+        self.guard = bytes;
+        self
+    }
+    /// Each object against a guard of its own, at this side.
+    #[must_use]
+    pub fn fence(mut self, side: Side) -> Self {
+        self.fence = side.raw();
+        self
+    }
+    /// Huge pages wished for.
+    #[must_use]
+    pub fn huge(mut self, huge: Huge) -> Self {
+        self.huge = match huge {
+            Huge::System => sys::VMARENA_HUGE_SYSTEM,
+            Huge::Never => sys::VMARENA_HUGE_NEVER,
+            Huge::Transparent => sys::VMARENA_HUGE_TRANSPARENT,
+            Huge::Collapse => sys::VMARENA_HUGE_COLLAPSE,
+            Huge::Size2M => sys::VMARENA_HUGE_2M,
+            Huge::Size1G => sys::VMARENA_HUGE_1G,
+        };
+        self
+    }
+    /// The back end of guards inside the reservation.
+    #[must_use]
+    pub fn guard_kind(mut self, kind: GuardKind) -> Self {
+        self.guard_kind = match kind {
+            GuardKind::Auto => sys::VMARENA_GUARD_AUTO,
+            GuardKind::Marker => sys::VMARENA_GUARD_MARKER,
+            GuardKind::Protect => sys::VMARENA_GUARD_PROTECT,
+        };
+        self
+    }
+    /// How memory is committed.
+    #[must_use]
+    pub fn commit_policy(mut self, policy: CommitPolicy) -> Self {
+        self.commit_policy = match policy {
+            CommitPolicy::Auto => sys::VMARENA_COMMIT_AUTO,
+            CommitPolicy::NoReserve => sys::VMARENA_COMMIT_NORESERVE,
+            CommitPolicy::Protect => sys::VMARENA_COMMIT_PROTECT,
+        };
+        self
+    }
+    fn flag(mut self, flag: c_uint, on: bool) -> Self {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
+        self
+    }
+    /// Locked in memory, within `RLIMIT_MEMLOCK`.
+    #[must_use]
+    pub fn lock(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_LOCK, on)
+    }
+    /// Left out of core dumps.
+    #[must_use]
+    pub fn dont_dump(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_DONT_DUMP, on)
+    }
+    /// Zero-filled in the child of a fork.
+    #[must_use]
+    pub fn wipe_on_fork(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_WIPE_ON_FORK, on)
+    }
+    /// Absent in the child of a fork, which must not use it.
+    #[must_use]
+    pub fn dont_fork(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_DONT_FORK, on)
+    }
+    /// On a file in memory, for [`Arena::snapshot`]; not together with a fence.
+    #[must_use]
+    pub fn memfd(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_MEMFD, on)
+    }
+    /// Pages brought in as they are committed.
+    #[must_use]
+    pub fn prefault(self, on: bool) -> Self {
+        self.flag(sys::VMARENA_PREFAULT, on)
+    }
+    /// A name for fault descriptions and `/proc/self/maps`; at most 31 bytes of it are kept.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+    /// Makes the arena.
+    ///
+    /// # Errors
+    /// `EINVAL` for an option out of its range or a name with a NUL, `ENOMEM`, and the others of `vmarena_create`.
+    pub fn create(self) -> Result<Arena, Error> {
+        let name = self.name.map(c_string).transpose()?;
+        let options = sys::vmarena_options {
+            reserve: self.reserve,
+            commit: self.commit,
+            guard: self.guard,
+            huge: self.huge,
+            fence: self.fence,
+            guard_kind: self.guard_kind,
+            commit_policy: self.commit_policy,
+            flags: self.flags,
+            name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
+        };
+        let mut raw = ptr::null_mut();
+        // SAFETY: both pointers are good for the call; the name is copied.
+        check(unsafe { sys::vmarena_create(&raw mut raw, &raw const options) })?;
+        // SAFETY: a new arena, whose only handle this is.
+        Ok(unsafe { Arena::from_raw(made(raw), self.fence != sys::VMARENA_FENCE_OFF) })
+    }
+}

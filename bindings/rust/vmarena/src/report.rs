@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+//! Reports on standard error that are safe in a signal handler and under an allocator: nothing here allocates or locks.
+use std::ffi::{c_char, c_int, c_uint, c_void, CStr};
+use std::fmt::{self, Write};
+use std::ptr;
+
+use vmarena_sys as sys;
+
+/// Frames shown of a stack.
+pub(crate) const DEPTH: c_uint = 16;
+
+/// Text on its way to standard error; what does not fit is cut.
+pub(crate) struct Text {
+    bytes: [u8; 1024],
+    length: usize,
+}
+
+impl Text {
+    pub(crate) fn new() -> Self {
+        Text { bytes: [0; 1024], length: 0 }
+    }
+
+    pub(crate) fn print(&self) {
+        // SAFETY: as many bytes; nobody could help it if standard error is gone.
+        let _ = unsafe { write(2, self.bytes.as_ptr().cast(), self.length) };
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let length = part.len().min(self.bytes.len() - self.length);
+        self.bytes[self.length..self.length + length].copy_from_slice(&part.as_bytes()[..length]);
+        self.length += length;
+        Ok(())
+    }
+}
+
+/// Prints one line.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        let mut text = $crate::report::Text::new();
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!($($argument)*));
+        let _ = std::fmt::Write::write_str(&mut text, "\n");
+        text.print();
+    }};
+}
+pub(crate) use say;
+
+#[repr(C)]
+struct DlInfo {
+    file: *const c_char,
+    base: *mut c_void,
+    symbol: *const c_char,
+    symbol_address: *mut c_void,
+}
+
+#[repr(C)]
+struct UnwindContext {
+    opaque: [u8; 0],
+}
+
+extern "C" {
+    fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize;
+    fn dladdr(address: *const c_void, info: *mut DlInfo) -> c_int;
+    fn _Unwind_Backtrace(
+        visit: unsafe extern "C" fn(*mut UnwindContext, *mut c_void) -> c_int,
+        arg: *mut c_void,
+    ) -> c_int;
+    fn _Unwind_GetIP(context: *mut UnwindContext) -> usize;
+}
+
+struct Frames {
+    at: *mut *mut c_void,
+    count: usize,
+    depth: usize,
+}
+
+unsafe extern "C" fn push_frame(context: *mut UnwindContext, frames: *mut c_void) -> c_int {
+    const GO_ON: c_int = 0;
+    const STOP: c_int = 4;
+    // SAFETY: capture() passes its own record, with room for as many as depth says.
+    unsafe {
+        let frames = &mut *frames.cast::<Frames>();
+        if frames.count == frames.depth {
+            return STOP;
+        }
+        *frames.at.add(frames.count) = _Unwind_GetIP(context) as *mut c_void;
+        frames.count += 1;
+    }
+    GO_ON
+}
+
+/// The calling thread's stack by its unwind tables, as Rust code keeps no frame pointers: a heap's capture function.
+pub(crate) unsafe extern "C" fn capture(frames: *mut *mut c_void, depth: usize, _: *mut c_void) -> usize {
+    let mut frames = Frames { at: frames, count: 0, depth };
+    // SAFETY: push_frame gets its record. The unwinder neither allocates nor changes anything.
+    unsafe { _Unwind_Backtrace(push_frame, ptr::addr_of_mut!(frames).cast()) };
+    frames.count
+}
+
+/// One frame as the file and the offset in it, which `addr2line -e FILE OFFSET` reads.
+fn say_frame(address: *mut c_void) {
+    let mut info =
+        DlInfo { file: ptr::null(), base: ptr::null_mut(), symbol: ptr::null(), symbol_address: ptr::null_mut() };
+    // A return address: the call lies before it.
+    let call = (address as usize).wrapping_sub(1);
+    // SAFETY: the address is only looked up; the file's name stands as long as it is loaded.
+    unsafe {
+        if dladdr(call as *const c_void, &raw mut info) != 0 && !info.file.is_null() {
+            let file = CStr::from_ptr(info.file).to_str().unwrap_or("?");
+            say!("    {file}+{:#x}", call - info.base as usize);
+        } else {
+            say!("    {call:#x}");
+        }
+    }
+}
+
+/// The stack, with a line above it that says what it is; nothing where it is not known.
+pub(crate) fn say_stack(heap: *const sys::vmarena_heap, what: &str, stack: u32, thread: u32) {
+    let mut frames = [ptr::null_mut(); DEPTH as usize];
+    // SAFETY: the heap is live, and there is room for as many frames.
+    let count = unsafe { sys::vmarena_heap_stack(heap, stack, frames.as_mut_ptr(), frames.len()) }.min(frames.len());
+    if count != 0 {
+        say!("  {what} by thread {thread}:");
+        frames[..count].iter().for_each(|frame| say_frame(*frame));
+    }
+}
+
+/// Both stacks of an object.
+pub(crate) fn say_object_stacks(heap: *const sys::vmarena_heap, object: &sys::vmarena_heap_object) {
+    say_stack(heap, "allocated", object.alloc_stack, object.alloc_thread);
+    say_stack(heap, "freed", object.free_stack, object.free_thread);
+}
+
+/// A heap's record of no object.
+pub(crate) fn no_object() -> sys::vmarena_heap_object {
+    // SAFETY: all zero is a valid value of every member.
+    unsafe { std::mem::zeroed() }
+}
+
+/// A fault in one line.
+pub(crate) fn say_fault(fault: &sys::vmarena_fault) {
+    let mut text = [0u8; 512];
+    // SAFETY: writes at most what there is room for, and terminates.
+    let length = unsafe { sys::vmarena_fault_describe(fault, text.as_mut_ptr().cast::<c_char>(), text.len()) };
+    say!("vmarena: {}", std::str::from_utf8(&text[..length.min(text.len() - 1)]).unwrap_or("a fault"));
+}
