@@ -209,6 +209,31 @@ VMARENA_API size_t vmarena_fault_describe(const struct vmarena_fault *fault, cha
 /* The same over several lines, one fact each. */
 VMARENA_API size_t vmarena_fault_explain(const struct vmarena_fault *fault, char *text, size_t size);
 
+/*
+ * Reports faults that nobody claims. From now on, when an access to memory of this library faults (an object's guard, a
+ * freed object, a view past the end of its file) and neither a scope nor a repair function takes the fault, the signal
+ * handler writes it to the descriptor fd in words and passes the signal on, to the handler that was there before ours or
+ * to the default action: the process dies of the signal as it would have otherwise.
+ *
+ *      vmarena: overrun: write 1 byte past the end of a 24-byte object at 0x7f0000001fe8 in "tokens" (SIGSEGV at ...)
+ *        thread 4711, at pc 0x55d0c0a1b2c3
+ *        allocated by thread 4711 at:
+ *          0x55d0c0a1b1f0
+ *        freed by thread 4712 at:
+ *          0x55d0c0a1b234
+ *
+ * The last two for objects of a heap that keeps call stacks; addresses are the process's own, for addr2line(1) and its
+ * kin, because no way to find the module of one is safe in a signal handler. A fault that comes again at the same place in
+ * the same thread, because a handler returned, is reported once. Nothing is allocated and no lock is taken.
+ *
+ * fd is 2 for standard error, in most cases; it stays the caller's and must stay open. -1 turns the reports off. Installs
+ * the handlers and gives the calling thread an alternate signal stack as a scope does (errors as vmarena_try); a thread that
+ * never opened a scope and overflows its stack dies without a report. Where the host has its own handlers
+ * (vmarena_fault_host), vmarena_handle_signal writes the report before it returns false. 0, or -EBADF: fd is not open for
+ * writing; -EINVAL: fd is less than -1. On an error nothing has changed. Any thread; not safe in a signal handler.
+ */
+VMARENA_API int vmarena_report_faults(int fd);
+
 VMARENA_END_DECLS
 
 #endif

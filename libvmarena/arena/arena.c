@@ -853,9 +853,5 @@ void vmarena_arena_return(struct vmarena_arena *arena, size_t used, uint64_t gen
 int vmarena_on_fault(struct vmarena *handle, vmarena_fault_fn *function, void *arg) {
     struct vmarena_arena *arena = vmarena_arena_of(handle);
     if (arena == NULL) return -EBADF;
-    int error = function != NULL ? vmarena_fault_ready() : 0;
-    if (error != 0) return error;
-    arena->region.repair_arg = arg;
-    atomic_store_explicit(&arena->region.repair, function, memory_order_release);
-    return 0;
+    return vmarena_fault_set_repair(&arena->region, function, arg);
 }

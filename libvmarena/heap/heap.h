@@ -157,8 +157,6 @@ struct vmarena_heap {
     pthread_mutex_t check;               /* one thread at a time holds slots */
     _Atomic(struct vmarena_slot *) held; /* the one, and what it was before, for the child of a fork */
     _Atomic unsigned char held_state;
-    _Atomic(vmarena_fault_fn *) repair; /* for mappings made later */
-    void *repair_arg;
 };
 
 /* Whether the handle is good; otherwise -EBADF, explained. */
@@ -232,7 +230,6 @@ int vmarena_large_close(struct vmarena_slot *slot);
 int vmarena_large_expose(struct vmarena_slot *slot, uintptr_t page, size_t size);
 /* The guards of a live one. */
 int vmarena_large_rearm(struct vmarena_slot *slot);
-void vmarena_large_repair(struct vmarena_heap *heap);
 /* The large object whose mapping holds address, or NULL. Signal-safe. */
 struct vmarena_slot *vmarena_large_at(const struct vmarena_heap *heap, uintptr_t address);
 bool vmarena_large_visit(struct vmarena_heap *heap, vmarena_slot_visit_fn *visit, void *arg);
@@ -285,5 +282,9 @@ bool vmarena_slot_object(const struct vmarena_heap *heap, const struct vmarena_s
                          struct vmarena_heap_object *object);
 
 void vmarena_heap_attribute(const struct vmarena_region *region, struct vmarena_fault *fault);
+
+/* Where the object of a fault was allocated and freed. Signal-safe. */
+void vmarena_heap_history(const struct vmarena_region *region, const struct vmarena_fault *fault,
+                          struct vmarena_text *text);
 
 #endif

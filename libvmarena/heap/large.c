@@ -24,8 +24,8 @@ static struct large *take_record(struct vmarena_heap *heap) {
     large->region.owner = heap;
     large->region.kind = VMARENA_OWNER_HEAP;
     large->region.attribute = vmarena_heap_attribute;
-    atomic_init(&large->region.repair, vmarena_load_relaxed(heap->repair));
-    large->region.repair_arg = heap->repair_arg;
+    large->region.history = vmarena_heap_history;
+    large->region.parent = &heap->region;
     for (size_t i = 0; i < sizeof large->region.name; i++) large->region.name[i] = heap->region.name[i];
     return large;
 }
@@ -96,13 +96,3 @@ bool vmarena_large_visit(struct vmarena_heap *heap, vmarena_slot_visit_fn *visit
     }
     return true;
 }
-
-static bool set_repair(struct vmarena_heap *heap, struct vmarena_slot *slot, void *arg) {
-    struct vmarena_region *region = &large_of(slot)->region;
-    (void)arg;
-    region->repair_arg = heap->repair_arg;
-    atomic_store_explicit(&region->repair, vmarena_load_relaxed(heap->repair), memory_order_release);
-    return true;
-}
-
-void vmarena_large_repair(struct vmarena_heap *heap) { (void)vmarena_large_visit(heap, set_repair, NULL); }

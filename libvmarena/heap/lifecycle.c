@@ -316,14 +316,7 @@ int vmarena_heap_for_each(struct vmarena_heap *heap, bool freed, vmarena_heap_vi
 
 int vmarena_heap_on_fault(struct vmarena_heap *heap, vmarena_fault_fn *function, void *arg) {
     int error = vmarena_heap_verify(heap);
-    if (error == 0 && function != NULL) error = vmarena_fault_ready();
-    if (error != 0) return error;
-    heap->repair_arg = arg;
-    vmarena_store_relaxed(heap->repair, function);
-    heap->region.repair_arg = arg;
-    atomic_store_explicit(&heap->region.repair, function, memory_order_release);
-    vmarena_large_repair(heap);
-    return 0;
+    return error != 0 ? error : vmarena_fault_set_repair(&heap->region, function, arg);
 }
 
 /* Holds the slot meanwhile, whatever it is: nobody frees the object, or takes the slot for another. */

@@ -122,6 +122,34 @@ void vmarena_heap_attribute(const struct vmarena_region *region, struct vmarena_
     vmarena_attribute(fault, vmarena_load_relaxed(slot->start), vmarena_load_relaxed(slot->size), !is_freed(slot));
 }
 
+/* Enough frames to recognise a caller by; two such stacks fit in a report. */
+#define HISTORY_FRAMES ((size_t)16)
+
+static void add_event(struct vmarena_text *text, const struct vmarena_heap *heap, const char *event, uint32_t thread,
+                      uint32_t stack) {
+    void *frames[HISTORY_FRAMES];
+    size_t count = vmarena_stacks_frames(&heap->stacks, stack, frames, HISTORY_FRAMES);
+    vmarena_text_add(text, event);
+    vmarena_text_decimal(text, thread);
+    vmarena_text_add(text, count > 0 ? " at:\n" : "\n");
+    for (size_t i = 0; i < count && i < HISTORY_FRAMES; i++) {
+        vmarena_text_add(text, "    ");
+        vmarena_text_hex(text, (uintptr_t)frames[i]);
+        vmarena_text_char(text, '\n');
+    }
+}
+
+void vmarena_heap_history(const struct vmarena_region *region, const struct vmarena_fault *fault,
+                          struct vmarena_text *text) {
+    const struct vmarena_heap *heap = region->owner;
+    struct vmarena_heap_object object;
+    const struct vmarena_slot *slot = vmarena_owner_of(heap, (uintptr_t)fault->address);
+    if (slot == NULL || !vmarena_slot_object(heap, slot, &object)) return;
+    add_event(text, heap, "  allocated by thread ", object.alloc_thread, object.alloc_stack);
+    if (object.state == VMARENA_HEAP_FREED)
+        add_event(text, heap, "  freed by thread ", object.free_thread, object.free_stack);
+}
+
 static bool usable(const struct vmarena_heap *heap) {
     return heap != NULL && atomic_load_explicit(&heap->alive, memory_order_acquire);
 }

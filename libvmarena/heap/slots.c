@@ -139,6 +139,7 @@ int vmarena_slots_open(struct vmarena_heap *heap, size_t reserve) {
     heap->region.kind = VMARENA_OWNER_HEAP;
     heap->region.objects = &heap->live;
     heap->region.attribute = vmarena_heap_attribute;
+    heap->region.history = vmarena_heap_history;
     int error = vmarena_region_reserve(&heap->region, &plan);
     if (error != 0) return error;
     error = open_tables(heap);

@@ -142,6 +142,9 @@ int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out);
 int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_t *got);
 int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset); /* all of it */
 
+/* Writes text to a descriptor of any kind, as far as it takes it. Signal-safe; changes errno. */
+void vmarena_prim_write(int fd, const char *text, size_t size);
+
 /* The path of an open file, cut to size; "" where the system does not tell. */
 void vmarena_prim_file_name(int fd, char *name, size_t size);
 

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/text.h"
+#include "region/fault_hook.h"
 #include "vmarena/arena.h"
 #include "vmarena/fault.h"
 #include "vmarena/inspect.h"
@@ -30,6 +32,13 @@ struct vmarena_region;
  */
 typedef void vmarena_attribute_fn(const struct vmarena_region *region, struct vmarena_fault *fault);
 
+/*
+ * Adds what the owner knows of the object of an attributed fault: lines that start with two spaces and end with a newline.
+ * Called in the signal handler, as the function above.
+ */
+typedef void vmarena_history_fn(const struct vmarena_region *region, const struct vmarena_fault *fault,
+                                struct vmarena_text *text);
+
 struct vmarena_region {
     char *base;  /* the usable part */
     size_t size; /* its bytes */
@@ -41,11 +50,12 @@ struct vmarena_region {
     enum vmarena_commit_policy policy;
     const void *owner; /* the public handle, for scopes that claim one owner */
     vmarena_attribute_fn *attribute;
-    enum vmarena_owner kind;       /* of the owner, for inspect.h */
-    const _Atomic size_t *objects; /* how many live objects the owner counts; NULL: it does not */
-    _Atomic(vmarena_fault_fn *) repair;
-    void *repair_arg;
-    _Atomic(vmarena_fault_fn *) watch; /* asked before anything else, without kind and object; true: try again */
+    vmarena_history_fn *history;         /* NULL: the owner knows nothing more */
+    enum vmarena_owner kind;             /* of the owner, for inspect.h */
+    const _Atomic size_t *objects;       /* how many live objects the owner counts; NULL: it does not */
+    struct vmarena_fault_hook repair;    /* may make an access legal, which is then tried again */
+    const struct vmarena_region *parent; /* whose repair function serves this one, too; NULL: its own */
+    _Atomic(vmarena_fault_fn *) watch;   /* asked before anything else, without kind and object; true: try again */
     void *watch_arg;
     char name[VMARENA_NAME_SIZE];
     size_t entry; /* in the directory, plus 1; 0: none */

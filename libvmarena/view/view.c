@@ -534,11 +534,7 @@ int vmarena_view_unlock(struct vmarena_view *view, size_t from, size_t length) {
 int vmarena_view_on_fault(struct vmarena_view *view, vmarena_fault_fn *function, void *arg) {
     struct record *record = record_of(view);
     if (record == NULL) return -EBADF;
-    int error = function != NULL ? vmarena_fault_ready() : 0;
-    if (error != 0) return error;
-    record->region.repair_arg = arg;
-    atomic_store_explicit(&record->region.repair, function, memory_order_release);
-    return 0;
+    return vmarena_fault_set_repair(&record->region, function, arg);
 }
 
 int vmarena_view_info(const struct vmarena_view *view, struct vmarena_view_info *out) {

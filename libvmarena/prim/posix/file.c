@@ -77,3 +77,13 @@ int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offs
     }
     return 0;
 }
+
+void vmarena_prim_write(int fd, const char *text, size_t size) {
+    while (size > 0) {
+        ssize_t count = write(fd, text, size);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return;
+        text += count;
+        size -= (size_t)count;
+    }
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* Who gets a fault. All of this runs in the signal handler: no lock, no allocation. */
+#include <errno.h>
+#include <stddef.h>
+
+#include "fault/fault.h"
+#include "prim/prim.h"
+#include "region/registry.h"
+
+#define thread vmarena_fault_thread
+
+/* ---- attributing a fault to an object ------------------------------------------------------------------------------------- */
+
+static void copy_name(struct vmarena_fault *fault, const struct vmarena_region *region) {
+    fault->owner = region->owner;
+    for (size_t i = 0; i + 1 < sizeof fault->owner_name && region->name[i] != '\0'; i++)
+        fault->owner_name[i] = region->name[i];
+}
+
+/* Beyond this a stray address is no stride past a guard, and naming a neighbour would mislead (NULL, for one). */
+#define NEAREST_LIMIT ((size_t)1 << 30)
+
+static size_t gap(const struct vmarena_region *region, uintptr_t address) {
+    uintptr_t start = (uintptr_t)region->outer, end = start + region->outer_size;
+    return address < start ? start - address : address - end;
+}
+
+static const struct vmarena_region *find_nearest(uintptr_t address) {
+    const struct vmarena_region *below = vmarena_registry_next(address, -1), *above = vmarena_registry_next(address, 1);
+    const struct vmarena_region *nearest = below;
+    if (below == NULL || (above != NULL && gap(above, address) < gap(below, address))) nearest = above;
+    return nearest != NULL && gap(nearest, address) <= NEAREST_LIMIT ? nearest : NULL;
+}
+
+/* Memory that is not ours: where nothing is mapped, the nearest region of ours is named. */
+static void attribute_stray(struct vmarena_fault *fault) {
+    if (fault->kind != VMARENA_FAULT_UNMAPPED) return;
+    const struct vmarena_region *nearest = find_nearest((uintptr_t)fault->address);
+    if (nearest == NULL) return;
+    nearest->attribute(nearest, fault);
+    fault->kind = VMARENA_FAULT_UNMAPPED;
+    copy_name(fault, nearest);
+}
+
+static void attribute(struct vmarena_fault *fault, const struct vmarena_region *region,
+                      struct vmarena_handler_state outer) {
+    thread.handler = (struct vmarena_handler_state){.attributing = vmarena_prim_stack_here(),
+                                                    .repairing = outer.repairing,
+                                                    .scope_limit = thread.top,
+                                                    .depth = outer.depth + 1};
+    fault->kind = vmarena_prim_fault_kind(fault->signo, fault->code);
+    if (region == NULL) attribute_stray(fault);
+    else {
+        copy_name(fault, region);
+        region->attribute(region, fault);
+    }
+    thread.handler = outer;
+}
+
+/* ---- repairing it ------------------------------------------------------------------------------------------------------------ */
+
+/* The library's own use of protection: nobody else is to know of the fault. */
+static bool is_watched(const struct vmarena_fault *fault, const struct vmarena_region *region) {
+    vmarena_fault_fn *function = atomic_load_explicit(&region->watch, memory_order_acquire);
+    return function != NULL && function(fault, region->watch_arg);
+}
+
+static bool repair(const struct vmarena_fault *fault, const struct vmarena_region *region,
+                   struct vmarena_handler_state outer) {
+    vmarena_fault_fn *function;
+    void *arg;
+    vmarena_fault_hook_get(&(region->parent != NULL ? region->parent : region)->repair, &function, &arg);
+    if (function == NULL) return false;
+    thread.handler = (struct vmarena_handler_state){.repairing = vmarena_prim_stack_here(), .scope_limit = thread.top};
+    bool repaired = function(fault, arg);
+    thread.handler = outer;
+    return repaired;
+}
+
+/* ---- the scope that claims it ------------------------------------------------------------------------------------------------ */
+
+static bool claims(const struct vmarena_scope *scope, const struct vmarena_region *region) {
+    if (scope->claims == vmarena_claims_any || scope->claims == vmarena_claims_operands) return true;
+    if (region == NULL) return false;
+    return scope->claims == vmarena_claims_registered || scope->claims == region->owner;
+}
+
+/* The innermost that claims it, inside of `limit`. */
+static struct vmarena_scope *find_scope(const struct vmarena_region *region, const struct vmarena_scope *limit) {
+    for (struct vmarena_scope *scope = thread.top; scope != NULL && scope != limit; scope = scope->outer)
+        if (claims(scope, region)) return scope;
+    return NULL;
+}
+
+/* On the interrupted stack again, with the mask and floating-point modes of the moment of the fault. */
+static void land(void *scope) { siglongjmp(((struct vmarena_scope *)scope)->landing, 1); }
+
+/* Gives the fault to the scope, which is closed before anything else can fault: no scope is landed in twice. */
+static void leave_for(struct vmarena_scope *scope, const struct vmarena_fault *fault, void *context, int saved_errno) {
+    scope->fault = *fault;
+    scope->claims = thread.last; /* see scopes.c */
+    thread.last = &scope->fault;
+    thread.top = scope->outer;
+    errno = saved_errno;
+    vmarena_prim_leave(context, land, scope, scope->stack);
+}
+
+/* ---- the order of it all ------------------------------------------------------------------------------------------------------ */
+
+/* What the thread's handler was doing, as far as the fault whose handler is found here on the stack interrupts it. */
+static struct vmarena_handler_state interrupted_state(uintptr_t here) {
+    struct vmarena_handler_state state = thread.handler;
+    if (here >= state.attributing) state.attributing = state.depth = 0;
+    if (here >= state.repairing) state.repairing = 0;
+    if (state.attributing == 0 && state.repairing == 0) state.scope_limit = NULL;
+    return state;
+}
+
+/* An access for which the kernel names no address, in a scope where there is no other access that it could be. */
+static bool is_operand(int signo, const siginfo_t *info) {
+    const struct vmarena_scope *top = thread.top;
+    return top != NULL && top->claims == vmarena_claims_operands && vmarena_prim_fault_is_unnamed(signo, info->si_code);
+}
+
+/* A signal handler that interrupts attribution may fault as at any time; but a fault of our own would recur for ever. */
+#define MOST_DEPTH 4
+
+static bool dispatch_fault(int signo, siginfo_t *info, void *context, int saved_errno) {
+    struct vmarena_handler_state outer = interrupted_state(vmarena_prim_stack_here());
+    if (outer.depth == MOST_DEPTH) return false;
+    if (!vmarena_prim_fault_is_access(signo, info) && !is_operand(signo, info)) return false;
+    struct vmarena_fault fault;
+    vmarena_prim_fault_read(&fault, signo, info, context);
+    struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);
+    if (region == NULL && thread.top == NULL) return false;
+    if (region != NULL && is_watched(&fault, region)) return true;
+    attribute(&fault, region, outer);
+    /* A fault in a repair function is not repaired by it. */
+    if (region != NULL && outer.repairing == 0 && repair(&fault, region, outer)) return true;
+    struct vmarena_scope *scope = find_scope(region, outer.scope_limit);
+    if (scope != NULL) leave_for(scope, &fault, context, saved_errno);
+    else if (region != NULL && outer.depth == 0) vmarena_fault_report(&fault, region);
+    return scope != NULL;
+}
+
+bool vmarena_handle_signal(int signo, siginfo_t *info, void *context) {
+    int saved = errno;
+    if (signo != SIGSEGV && signo != SIGBUS) return false;
+    bool claimed = dispatch_fault(signo, info, context, saved);
+    errno = saved;
+    return claimed;
+}

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MIT */
+#include "fault/fault.h"
+
+_Thread_local struct vmarena_fault_thread vmarena_fault_thread;
