@@ -37,7 +37,7 @@ void vmarena_fault_report(const struct vmarena_fault *fault, const struct vmaren
     int fd = atomic_load_explicit(&vmarena_report_fd, memory_order_relaxed);
     if (fd < 0 || is_repeated(fault)) return;
     char buffer[REPORT_SIZE];
-    struct vmarena_text text = {buffer, sizeof buffer, 0};
+    struct vmarena_text text = {.start = buffer, .size = sizeof buffer};
     add_sentence(&text, fault);
     if (region->history != NULL) region->history(region, fault, &text);
     /* One call, so that the reports of two threads do not mix. */
