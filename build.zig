@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 const std = @import("std");
 
+/// Zig 0.17 writes the modes in lower case.
+const Mode = std.builtin.OptimizeMode;
+const debug: Mode = if (@hasField(Mode, "debug")) .debug else .Debug;
+const fast: Mode = if (@hasField(Mode, "fast")) .fast else .ReleaseFast;
+
 const flags = [_][]const u8{
     "-std=c11",
     "-D_GNU_SOURCE",
     "-fvisibility=hidden",
     "-ftls-model=initial-exec",
+    // The heap's stacks are followed through them.
+    "-fno-omit-frame-pointer",
     // Zig traps undefined behaviour in C by default, and the fence's arithmetic on addresses is meant.
     "-fno-sanitize=undefined",
 };
@@ -42,7 +49,7 @@ fn mustKeepLoops(path: []const u8) bool {
     return std.mem.eql(u8, name, "safe_access.c");
 }
 
-fn addLibrary(b: *std.Build, target: std.Build.ResolvedTarget, optimize: std.builtin.OptimizeMode) *std.Build.Step.Compile {
+fn addLibrary(b: *std.Build, target: std.Build.ResolvedTarget, optimize: Mode) *std.Build.Step.Compile {
     const library = b.addLibrary(.{
         .name = "vmarena",
         .linkage = .static,
@@ -61,7 +68,9 @@ fn addLibrary(b: *std.Build, target: std.Build.ResolvedTarget, optimize: std.bui
 
 pub fn build(b: *std.Build) void {
     const target = b.standardTargetOptions(.{});
-    const optimize = b.standardOptimizeOption(.{});
+    // A program that says nothing has the library as fast as it gets, and the module, which is Zig, in its own mode.
+    const asked = b.option(Mode, "optimize", "Mode of the C library (ReleaseFast), and of the module and the tests");
+    const optimize = asked orelse debug;
     if (target.result.os.tag == .windows)
         std.process.fatal("libvmarena does not support Windows: it needs mmap, mprotect and sigaction. WSL 2 runs it, as Linux.", .{});
     const system = b.option(bool, "system", "Link the installed libvmarena found by pkg-config instead of building it in") orelse false;
@@ -69,13 +78,13 @@ pub fn build(b: *std.Build) void {
     const module = b.addModule("vmarena", .{
         .root_source_file = b.path("bindings/zig/vmarena.zig"),
         .target = target,
-        .optimize = optimize,
+        .optimize = asked,
         .link_libc = true,
     });
     if (system) {
         module.linkSystemLibrary("vmarena", .{ .use_pkg_config = .force });
     } else {
-        const library = addLibrary(b, target, optimize);
+        const library = addLibrary(b, target, asked orelse fast);
         module.linkLibrary(library);
         b.installArtifact(library);
     }
@@ -88,14 +97,14 @@ pub fn build(b: *std.Build) void {
         .imports = &.{.{ .name = "vmarena", .module = module }},
     });
     tests.addIncludePath(b.path("include"));
-    tests.addCSourceFiles(.{ .root = b.path("bindings/zig"), .files = &.{"layout.c"}, .flags = &.{ "-std=c11", "-D_GNU_SOURCE" } });
+    tests.addCSourceFiles(.{ .root = b.path("bindings/zig/tests"), .files = &.{"layout.c"}, .flags = &.{ "-std=c11", "-D_GNU_SOURCE" } });
     const run = b.addRunArtifact(b.addTest(.{ .root_module = tests }));
     b.step("test", "Run the tests of the Zig binding").dependOn(&run.step);
 
     const bench_module = b.createModule(.{
         .root_source_file = b.path("bindings/zig/bench.zig"),
         .target = target,
-        .optimize = .ReleaseFast,
+        .optimize = fast,
         .link_libc = true,
         .imports = &.{.{ .name = "vmarena", .module = module }},
     });

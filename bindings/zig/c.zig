@@ -287,6 +287,7 @@ pub extern fn vmarena_view_info(view: ?*const View, out: *ViewInfo) c_int;
 pub extern fn vmarena_view_close(view: ?*View) void;
 pub extern fn vmarena_view_sync(view: ?*View, from: usize, length: usize) c_int;
 
+pub const heap_stack_depth_max = 64;
 pub const Heap = opaque {};
 pub const HeapSide = enum(c_uint) { end, start, alternate };
 pub const HeapReuse = enum(c_uint) { fifo, random };
@@ -403,6 +404,7 @@ pub extern fn vmarena_heap_realloc(heap: ?*Heap, pointer: ?[*]u8, size: usize) ?
 pub extern fn vmarena_heap_free(heap: ?*Heap, pointer: ?[*]u8) c_int;
 pub extern fn vmarena_heap_free_sized(heap: ?*Heap, pointer: ?[*]u8, size: usize, alignment: usize) c_int;
 pub extern fn vmarena_heap_for_each(heap: ?*Heap, freed: bool, function: *const HeapVisitFn, arg: ?*anyopaque) c_int;
+pub extern fn vmarena_heap_find(heap: ?*const Heap, address: usize, object: *HeapObject) c_int;
 pub extern fn vmarena_heap_stack(heap: ?*const Heap, stack: u32, frames: [*]usize, count: usize) usize;
 pub extern fn vmarena_heap_check(heap: ?*Heap) c_int;
 pub extern fn vmarena_heap_owns(heap: ?*const Heap, address: usize) bool;
