@@ -397,6 +397,7 @@ static PyType_Slot slots[] = {
     {Py_tp_dealloc, memory_dealloc},
     {Py_tp_repr, memory_repr},
     {Py_tp_richcompare, memory_compare},
+    {Py_tp_iter, PySeqIter_New},
     {Py_bf_getbuffer, memory_buffer},
     {Py_bf_releasebuffer, memory_release_buffer},
     {Py_sq_length, memory_length},

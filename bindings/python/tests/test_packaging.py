@@ -2,9 +2,12 @@
 """The package builds from its source distribution in an empty folder, to one self-contained wheel for every CPython."""
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -34,6 +37,7 @@ def source(tmp_path_factory):
     """The source distribution, unpacked."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("a source distribution is made of a git checkout")
+    pytest.importorskip("mesonpy", reason="the build back end is not installed")
     folder = tmp_path_factory.mktemp("packed")
     run(sys.executable, "-c", f"import mesonpy; mesonpy.build_sdist({str(folder)!r})", cwd=ROOT)
     (packed,) = folder.glob("*.tar.gz")
@@ -96,3 +100,29 @@ def test_no_library_is_needed_and_none_exposed(wheel, tmp_path):
     assert not any("vmarena" in line for line in needed)
     exported = {line.split()[-1] for line in run("nm", "-D", "--defined-only", module, cwd=tmp_path).splitlines()}
     assert exported == {"PyInit__vmarena"}
+
+
+def settings():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
+
+
+def test_the_wheels_are_for_the_oldest_glibc_that_has_the_symbols(tmp_path):
+    """Linked against that glibc, as Zig has it; the module needs a symbol that the image before (2.17) has not."""
+    pytest.importorskip("ziglang", reason="Zig, which links against glibc of any version, is not installed")
+    machine = platform.machine()
+    image = settings()[f"manylinux-{machine}-image"]
+    wanted = tuple(map(int, image.removeprefix("manylinux_").split("_")))
+    compiler = f"{sys.executable} -m ziglang cc -target {machine}-linux-gnu.{wanted[0]}.{wanted[1]}"
+    options = ["-Dpython=enabled", *(f"-D{part}=disabled" for part in ("tests", "examples", "bench", "tools"))]
+    run("meson", "setup", tmp_path / "build", ROOT, "--default-library=static", *options, cwd=tmp_path, CC=compiler)
+    run("ninja", "-C", tmp_path / "build", "bindings/python/_vmarena.abi3.so", cwd=tmp_path)
+    names = run("readelf", "-V", tmp_path / "build/bindings/python/_vmarena.abi3.so", cwd=tmp_path)
+    needed = max(tuple(map(int, version.split("."))) for version in re.findall(r"GLIBC_([0-9.]+)", names))
+    assert (2, 17) < needed <= wanted
+
+
+def test_cibuildwheel_takes_its_settings():
+    pytest.importorskip("cibuildwheel", reason="cibuildwheel is not installed")
+    said = run(sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", "linux", cwd=ROOT)
+    assert said.split() == [f"cp311-{kind}_{machine}" for kind in ("manylinux", "musllinux")
+                            for machine in ("x86_64", "aarch64")]

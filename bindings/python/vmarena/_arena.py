@@ -6,11 +6,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any, NamedTuple, NewType, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType, Self, overload
 
 from . import _vmarena as _c
 from ._faults import Address, Memory, Named, Side, fence_number
-from ._numpy import Order, make_array
+from ._numpy import Order, Scalar, make_array
 from ._owner import Owner
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-    Scalar = TypeVar("Scalar", bound=np.generic)
 
 #: A point in an arena's life: Arena.mark() gives it, Arena.rewind() takes it.
 Mark = NewType("Mark", object)

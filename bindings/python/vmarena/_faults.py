@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Error = _c.Error
 Memory = _c.Memory
-Address: TypeAlias = "int | Memory"
+Address: TypeAlias = int | Memory
 
 
 class Named(enum.StrEnum):
@@ -67,7 +67,7 @@ class Fault(Exception):
 
     __module__ = "vmarena"
 
-    def __init__(self, fields: _c.Fields, done: int = 0) -> None:
+    def __init__(self, fields: _c._Fields, done: int = 0) -> None:
         super().__init__(fields[0])
         self._fields = fields
         #: Bytes that the operation had done before the fault.

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ._arena import Arena, Prot
 from ._faults import Memory, Side, page_size, write
 from ._heap import Heap
-from ._numpy import Order, make_array
+from ._numpy import Order, Scalar, make_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Buffer
-
-    Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 _heaps: dict[Side, Heap] = {}

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _vmarena as _c
 from ._arena import GuardKind
 from ._faults import Address, Memory, Named
-from ._numpy import Order, make_array
+from ._numpy import Order, Scalar, make_array
 from ._owner import Owner
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-    Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class HeapSide(Named):

@@ -6,16 +6,18 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from ._faults import Memory
 
 Order: TypeAlias = Literal["C", "F"]
+Scalar = TypeVar("Scalar", bound="np.generic")
 
 
 def make_array(
