@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arenas in which each object has pages and a guard of its own. Everything is inaccessible until handed out: committed
- * a step at a time and covered by guard markers in bulk, so that an object costs one call, which uncovers its pages.
+ * Arenas in which each object has pages and a guard of its own (region/guard.h). Everything is closed until handed out:
+ * covered with guards a step at a time, so that an object costs one call, which opens its pages. Nobody installs a guard at
+ * an object's end: the page after it was never opened.
  */
 #include <errno.h>
 #include <string.h>
@@ -49,7 +50,7 @@ static size_t page_owner(const struct vmarena_arena *arena, uintptr_t address) {
     return ((const uint32_t *)(const void *)table->base)[index];
 }
 
-int vmarena_fenced_open(struct vmarena_arena *arena) {
+static int open_tables(struct vmarena_arena *arena) {
     size_t pages = arena->region.size / vmarena_prim_page_size();
     if (pages > UINT32_MAX) return vmarena_fail(-EINVAL, "vmarena_create: a fenced arena has at most 2^32 pages");
     int error = table_open(&arena->objects.by_page, pages * sizeof(uint32_t));
@@ -60,6 +61,16 @@ int vmarena_fenced_open(struct vmarena_arena *arena) {
     return error;
 }
 
+int vmarena_fenced_open(struct vmarena_arena *arena) {
+    struct vmarena_options *options = &arena->options;
+    unsigned flags = (options->flags & VMARENA_LOCK ? VMARENA_GUARDS_LOCKED : 0) |
+                     (options->flags & VMARENA_WIPE_ON_FORK ? VMARENA_GUARDS_WIPED : 0);
+    int error = vmarena_guards_init(&arena->guards, &arena->region, options->guard_kind, flags);
+    if (error != 0) return error;
+    options->guard_kind = arena->guards.kind;
+    return open_tables(arena);
+}
+
 void vmarena_fenced_close(struct vmarena_arena *arena) {
     vmarena_table_close(&arena->objects.by_page);
     vmarena_table_close(&arena->objects.all);
@@ -67,66 +78,37 @@ void vmarena_fenced_close(struct vmarena_arena *arena) {
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
 
-static bool by_markers(const struct vmarena_arena *arena) { return arena->options.guard_kind == VMARENA_GUARD_MARKER; }
-
-/* Commits up to end and covers it with markers; by mprotect nothing is to do, as what is not committed is covered. */
+/* Covers the arena up to end with guards, a step at a time, unless what is not open is inaccessible anyway. */
 static int reach(struct vmarena_arena *arena, uintptr_t end) {
-    uintptr_t before = arena->ready;
-    if (end <= before || !by_markers(arena)) return 0;
-    size_t committed = arena->region.committed;
-    int error = vmarena_arena_make_ready(arena, end);
-    if (error != 0) return error;
-    size_t more = arena->ready - before;
-    error = vmarena_prim_guard_install((void *)before, more);
-    if (error == 0) return 0;
-    (void)vmarena_prim_protect((void *)before, more, VMARENA_NONE);
-    arena->region.committed = committed;
-    arena->ready = before;
-    return vmarena_fail_call(error, "madvise(MADV_GUARD_INSTALL)", more);
+    if (end <= arena->ready || vmarena_guards_are_protection(&arena->guards)) return 0;
+    size_t bytes = vmarena_arena_step_end(arena, end);
+    int error = vmarena_guards_cover(&arena->guards, bytes);
+    if (error == 0) arena->ready = (uintptr_t)arena->region.base + bytes;
+    return error;
 }
 
-/* Makes pages fault from now on and gives their memory back. */
-static int cover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
-    int error;
-    if (by_markers(arena)) {
-        error = vmarena_prim_guard_install((void *)start, size);
-        return error == 0 ? 0 : vmarena_fail_call(error, "madvise(MADV_GUARD_INSTALL)", size);
-    }
-    error = vmarena_prim_protect((void *)start, size, VMARENA_NONE);
-    if (error != 0) return vmarena_fail_call(error, "mprotect", size);
-    if (arena->options.flags & VMARENA_LOCK) (void)vmarena_prim_unlock((void *)start, size);
-    /* Locked by mlockall(2), it cannot be given back. It is inaccessible all the same. */
-    if (vmarena_prim_discard((void *)start, size) != 0) arena->objects.keeps = true;
-    return 0;
-}
-
-static int uncover(struct vmarena_arena *arena, uintptr_t start, size_t size) {
-    int error = by_markers(arena) ? vmarena_prim_guard_remove((void *)start, size)
-                                  : vmarena_prim_protect((void *)start, size, arena->region.prot);
-    if (error != 0)
-        return vmarena_fail_call(error, by_markers(arena) ? "madvise(MADV_GUARD_REMOVE)" : "mprotect", size);
-    if (arena->options.flags & VMARENA_LOCK) error = vmarena_prim_lock((void *)start, size);
-    if (error != 0) {
-        (void)cover(arena, start, size);
-        return vmarena_fail(error, "mlock of %zu bytes: beyond RLIMIT_MEMLOCK, or memory is short", size);
-    }
-    if (arena->annotated) vmarena_prim_defined((const void *)start, size);
-    return 0;
+static int open_pages(struct vmarena_arena *arena, uintptr_t start, size_t size) {
+    int error = vmarena_guards_open(&arena->guards, start, size);
+    if (error == 0 && arena->annotated) vmarena_prim_defined((const void *)start, size);
+    return error;
 }
 
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
 
+static struct vmarena_slack slack_of(const struct vmarena_object *object) {
+    return (struct vmarena_slack){pages_start(object), object->start, end_of(object), pages_end(object)};
+}
+
 static void fill_slack(const struct vmarena_object *object) {
-    vmarena_pattern_fill(pages_start(object), object->start);
-    vmarena_pattern_fill(end_of(object), pages_end(object));
+    struct vmarena_slack slack = slack_of(object);
+    vmarena_slack_fill_pattern(&slack);
 }
 
 /* The first overwritten byte of an object's slack, or 0. */
 static uintptr_t check_slack(const struct vmarena_object *object) {
-    uintptr_t bad = vmarena_pattern_check(pages_start(object), object->start);
-    if (bad != object->start) return bad;
-    bad = vmarena_pattern_check(end_of(object), pages_end(object));
-    return bad != pages_end(object) ? bad : 0;
+    struct vmarena_slack slack = slack_of(object);
+    size_t length;
+    return vmarena_slack_find_damage(&slack, slack.before, &length);
 }
 
 static int report_slack(const struct vmarena_arena *arena, const struct vmarena_object *object, uintptr_t bad) {
@@ -153,7 +135,7 @@ static int check_from(const struct vmarena_arena *arena, size_t first) {
 int vmarena_fenced_check(const struct vmarena_arena *arena) {
     int error = check_readable(arena);
     if (error == 0) error = check_from(arena, 0);
-    for (size_t i = 0; i < arena->objects.count && error == 0 && arena->objects.ranges; i++) {
+    for (size_t i = 0; i < arena->objects.count && error == 0 && arena->objects.has_range_protection; i++) {
         const struct vmarena_object *object = object_at(arena, i);
         size_t pages = pages_end(object) - pages_start(object);
         if (object->retired || !object->unreadable || pages == object->size) continue;
@@ -209,7 +191,7 @@ void *vmarena_fenced_alloc(struct vmarena_arena *arena, size_t size, size_t alig
         return NULL;
     }
     if (find_slot(arena, &slot, size, align) != 0 || reach(arena, slot.end) != 0 ||
-        reach_tables(arena, slot.end) != 0 || uncover(arena, slot.pages, slot.place.pages) != 0)
+        reach_tables(arena, slot.end) != 0 || open_pages(arena, slot.pages, slot.place.pages) != 0)
         return NULL;
     struct vmarena_object *object = enter(arena, &slot, size, align);
     fill_slack(object);
@@ -253,7 +235,7 @@ static int check_resizable(const struct vmarena_arena *arena, const struct vmare
 
 /* Fences off an object. Should that fail, it stays as it was until it is rewound. */
 static int retire(struct vmarena_arena *arena, struct vmarena_object *object) {
-    int error = cover(arena, pages_start(object), pages_end(object) - pages_start(object));
+    int error = vmarena_guards_close(&arena->guards, pages_start(object), pages_end(object) - pages_start(object));
     if (error != 0) return error;
     object->retired = true;
     arena->objects.live--;
@@ -295,7 +277,8 @@ static int protect_object(const struct vmarena_arena *arena, size_t index, unsig
 /* Gives all that lies from the end-th byte and the first-th object on one protection. */
 static int protect_from(struct vmarena_arena *arena, uintptr_t end, size_t first, unsigned prot) {
     int error = 0;
-    if (by_markers(arena)) return vmarena_prim_protect((void *)end, vmarena_arena_end(arena) - end, prot);
+    if (!vmarena_guards_are_protection(&arena->guards))
+        return vmarena_prim_protect((void *)end, vmarena_arena_end(arena) - end, prot);
     for (size_t i = first; i < arena->objects.count && error == 0; i++) error = protect_object(arena, i, prot);
     return error;
 }
@@ -303,7 +286,7 @@ static int protect_from(struct vmarena_arena *arena, uintptr_t end, size_t first
 /* Slack must be readable to be checked, and what was protected apart must not outlive the objects it belonged to. */
 static int open_up(struct vmarena_arena *arena, uintptr_t end, size_t first) {
     unsigned prot = arena->region.prot;
-    if ((prot & VMARENA_READ) && !arena->objects.ranges) return 0;
+    if ((prot & VMARENA_READ) && !arena->objects.has_range_protection) return 0;
     int error = protect_from(arena, end, first, prot | VMARENA_READ);
     if (error != 0) {
         (void)protect_from(arena, end, first, prot);
@@ -323,9 +306,9 @@ int vmarena_fenced_rewind(struct vmarena_arena *arena, uintptr_t end, size_t cou
     int error = open_up(arena, end, count);
     if (error != 0) return error;
     int found = check_from(arena, count);
-    error = cover(arena, end, size);
-    /* Under markers it lies as the whole arena does; by mprotect cover() has made it inaccessible. */
-    if ((arena->region.prot & VMARENA_READ) == 0 && (by_markers(arena) || error != 0))
+    error = vmarena_guards_close(&arena->guards, end, size);
+    /* Under markers it lies as the whole arena does; by mprotect closing has made it inaccessible. */
+    if ((arena->region.prot & VMARENA_READ) == 0 && (!vmarena_guards_are_protection(&arena->guards) || error != 0))
         (void)protect_from(arena, end, count, arena->region.prot);
     if (error != 0) return error;
     for (size_t i = count; i < objects->count; i++) objects->live -= !object_at(arena, i)->retired;
@@ -337,11 +320,11 @@ int vmarena_fenced_rewind(struct vmarena_arena *arena, uintptr_t end, size_t cou
 
 /* What ranges had been protected apart is as the whole arena again. */
 static void forget_ranges(struct vmarena_arena *arena) {
-    for (size_t i = 0; i < arena->objects.count && arena->objects.ranges; i++) {
+    for (size_t i = 0; i < arena->objects.count && arena->objects.has_range_protection; i++) {
         struct vmarena_object *object = object_at(arena, i);
         object->unreadable = object->unwritable = false;
     }
-    arena->objects.ranges = false;
+    arena->objects.has_range_protection = false;
 }
 
 static int protect_each(struct vmarena_arena *arena, unsigned prot) {
@@ -356,7 +339,8 @@ static int protect_each(struct vmarena_arena *arena, unsigned prot) {
 }
 
 int vmarena_fenced_protect(struct vmarena_arena *arena, unsigned prot) {
-    int error = by_markers(arena) ? vmarena_region_protect(&arena->region, prot) : protect_each(arena, prot);
+    int error = !vmarena_guards_are_protection(&arena->guards) ? vmarena_region_protect(&arena->region, prot)
+                                                               : protect_each(arena, prot);
     if (error == 0) forget_ranges(arena);
     return error;
 }
@@ -370,13 +354,13 @@ int vmarena_fenced_protect_range(struct vmarena_arena *arena, uintptr_t start, s
     bool whole = length == pages_end(object) - pages_start(object);
     object->unreadable = (prot & VMARENA_READ) == 0 || (object->unreadable && !whole);
     object->unwritable = (prot & VMARENA_WRITE) == 0 || (object->unwritable && !whole);
-    arena->objects.ranges = true;
+    arena->objects.has_range_protection = true;
     return 0;
 }
 
 /* ---- faults: signal-safe ----------------------------------------------------------------------------------------- */
 
-static size_t apart(const struct vmarena_object *object, uintptr_t address) {
+static size_t gap_to(const struct vmarena_object *object, uintptr_t address) {
     return vmarena_object_gap(object->start, object->size, address);
 }
 
@@ -385,7 +369,7 @@ static const struct vmarena_object *nearer(const struct vmarena_arena *arena, si
     const struct vmarena_object *object = object_at(arena, index), *other = object;
     if (address >= end_of(object) && index + 1 < arena->objects.count) other = object_at(arena, index + 1);
     else if (address < object->start && index > 0) other = object_at(arena, index - 1);
-    return !other->retired && apart(other, address) < apart(object, address) ? other : object;
+    return !other->retired && gap_to(other, address) < gap_to(object, address) ? other : object;
 }
 
 /* In pages that were handed out once and taken back. */

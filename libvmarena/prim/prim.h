@@ -196,6 +196,7 @@ struct vmarena_prim_pages_query {
     unsigned wanted;     /* not 0 */
     unsigned *known;
     bool by_words; /* read word by word although the system can scan: for tests */
+    bool exact; /* all of the range is mapped in this process: what cannot be looked at is an error, not "no memory" */
 };
 int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg);
 

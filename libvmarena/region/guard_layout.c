@@ -96,6 +96,26 @@ uintptr_t vmarena_pattern_check(uintptr_t start, uintptr_t end) {
     return end;
 }
 
+void vmarena_slack_fill_pattern(const struct vmarena_slack *slack) {
+    vmarena_pattern_fill(slack->before, slack->start);
+    vmarena_pattern_fill(slack->end, slack->after);
+}
+
+static uintptr_t find_damage(uintptr_t start, uintptr_t end, size_t *length) {
+    uintptr_t bad = vmarena_pattern_check(start, end), last = bad;
+    if (bad == end) return 0;
+    for (uintptr_t at = bad + 1; at < end; at++)
+        if (vmarena_pattern_check(at, at + 1) == at) last = at;
+    *length = last - bad + 1;
+    return bad;
+}
+
+uintptr_t vmarena_slack_find_damage(const struct vmarena_slack *slack, uintptr_t from, size_t *length) {
+    uintptr_t bad = from < slack->start ? find_damage(from, slack->start, length) : 0;
+    if (bad != 0) return bad;
+    return find_damage(from > slack->end ? from : slack->end, slack->after, length);
+}
+
 ptrdiff_t vmarena_object_distance(uintptr_t start, size_t size, uintptr_t address) {
     if (address < start) return -(ptrdiff_t)(start - address);
     if (address - start < size) return 0;

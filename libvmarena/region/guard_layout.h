@@ -29,6 +29,20 @@ struct vmarena_placement {
 int vmarena_place_object(struct vmarena_placement *place, size_t size, size_t align, enum vmarena_fence side,
                          size_t page);
 
+/* The slack of an object in its pages: [before, start) and [end, after). */
+struct vmarena_slack {
+    uintptr_t before, start, end, after;
+};
+
+/* Fills both sides with the pattern. */
+void vmarena_slack_fill_pattern(const struct vmarena_slack *slack);
+
+/*
+ * Finds damage at or after `from` (slack->before, to begin with): returns the first byte that no longer holds the pattern,
+ * or 0. *length: up to the last such byte on the same side, so that the search goes on from the sum. Signal-safe.
+ */
+uintptr_t vmarena_slack_find_damage(const struct vmarena_slack *slack, uintptr_t from, size_t *length);
+
 /* Fills [start, end) with the pattern, each byte a function of its own address. */
 void vmarena_pattern_fill(uintptr_t start, uintptr_t end);
 

@@ -44,9 +44,10 @@ struct vmarena_region {
     size_t size; /* its bytes */
     char *outer; /* with the guards at the edges */
     size_t outer_size;
-    size_t guard;     /* bytes of each guard */
-    size_t committed; /* bytes from base on that are accessible (by prot) */
-    unsigned prot;    /* of the committed part */
+    size_t guard;              /* bytes of each guard */
+    size_t committed;          /* bytes from base on that are accessible (by prot) */
+    unsigned prot;             /* of the committed part */
+    bool has_range_protection; /* a part of it may have another: see ranges.h */
     enum vmarena_commit_policy policy;
     const void *owner; /* the public handle, for scopes that claim one owner */
     vmarena_attribute_fn *attribute;

@@ -583,8 +583,11 @@ static void test_scan_and_words_agree(void **state) {
     for (size_t i = 0; i < 2; i++) {
         size_t count = i == 0 ? 300 : 8;
         struct runs by_scan = look(starts[i], count, wanted, &known), by_words = {.count = 0};
-        struct vmarena_prim_pages_query wish = {(uintptr_t)starts[i], (uintptr_t)starts[i] + count * page, wanted,
-                                                &also, true};
+        struct vmarena_prim_pages_query wish = {.start = (uintptr_t)starts[i],
+                                                .end = (uintptr_t)starts[i] + count * page,
+                                                .wanted = wanted,
+                                                .known = &also,
+                                                .by_words = true};
         assert_int_equal(vmarena_prim_pages(0, &wish, add_run, &by_words), 0);
         assert_int_equal(known, wanted);
         assert_int_equal(also, wanted);
@@ -745,7 +748,8 @@ static void test_the_whole_address_space(void **state) {
     /* And word by word, which must not be tried for what is not mapped. */
     uint64_t by_words = 0;
     unsigned known;
-    struct vmarena_prim_pages_query wish = {0, (uint64_t)1 << 47, VMARENA_PAGE_RESIDENT, &known, true};
+    struct vmarena_prim_pages_query wish = {
+        .end = (uint64_t)1 << 47, .wanted = VMARENA_PAGE_RESIDENT, .known = &known, .by_words = true};
     assert_int_equal(vmarena_prim_pages(0, &wish, count_bytes, &by_words), 0);
     assert_true(by_words + 64 * page >= bytes && by_words <= bytes + 64 * page);
 }

@@ -18,6 +18,7 @@ struct runs {
     vmarena_pages_fn *function;
     void *arg;
     unsigned wanted;
+    bool exact;
 };
 
 static int flush(struct runs *runs) {
@@ -68,7 +69,7 @@ static int walk_words(int fd, struct runs *runs, uint64_t start, uint64_t end, u
     while (start < end) {
         uint64_t left = (end - start) / page;
         ssize_t got = read_words(fd, words, start / page, left < WORDS ? (size_t)left : WORDS);
-        if (got <= 0) return (int)got;
+        if (got <= 0) return got == 0 && runs->exact ? -EIO : (int)got;
         for (ssize_t i = 0; i < got; i++, start += page) {
             unsigned state = state_of_word(words[i]);
             if (base != 0) state = base | (state & VMARENA_PAGE_SHARED);
@@ -130,8 +131,9 @@ static int walk_scan(int fd, struct runs *runs, uint64_t start, uint64_t end, ui
     while (start < end) {
         struct vmarena_scan scan = {.start = start, .end = end};
         int count = scan_some(fd, &scan, guard, regions, sizeof regions / sizeof regions[0]), result = 0;
-        if (count == -EFAULT && lower(&end, start)) continue;
-        if (count < 0) return count == -EFAULT ? 0 : count;
+        bool beyond = count == -EFAULT && !runs->exact; /* the end of user space */
+        if (beyond && lower(&end, start)) continue;
+        if (count < 0) return beyond ? 0 : count;
         for (int i = 0; i < count && result == 0; i++) result = add_region(fd, runs, &regions[i]);
         if (result != 0) return result;
         start = scan.walk_end;
@@ -208,7 +210,7 @@ static int walk(pid_t pid, int fd, struct runs *runs, uint64_t start, uint64_t e
 }
 
 static int look(pid_t pid, int fd, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
-    struct runs runs = {.function = function, .arg = arg, .wanted = wish->wanted};
+    struct runs runs = {.function = function, .arg = arg, .wanted = wish->wanted, .exact = wish->exact};
     struct filler filler = {&runs, wish->start};
     uint64_t guard = !wish->by_words && scan_knows(fd, SCAN_GUARD) ? SCAN_GUARD : 0;
     bool scans = !wish->by_words && (guard != 0 || scan_knows(fd, 0));
@@ -226,8 +228,9 @@ static int look(pid_t pid, int fd, const struct vmarena_prim_pages_query *wish, 
 int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
     int fd = vmarena_prim_proc_open(pid, "pagemap"), result = 0;
     *wish->known = 0;
-    if (fd < 0) return fd == VMARENA_NO_MEMORY ? 0 : fd;
-    if (vmarena_prim_has_memory(fd)) {
+    if (fd == VMARENA_NO_MEMORY) return wish->exact ? -ESRCH : 0;
+    if (fd < 0) return fd;
+    if (wish->exact || vmarena_prim_has_memory(fd)) {
         result = look(pid, fd, wish, function, arg);
         if (result == 0 && !vmarena_prim_has_memory(fd)) result = -ESRCH; /* it ended meanwhile */
     }
