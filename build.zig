@@ -7,8 +7,7 @@ const debug: Mode = if (@hasField(Mode, "debug")) .debug else .Debug;
 const fast: Mode = if (@hasField(Mode, "fast")) .fast else .ReleaseFast;
 
 const flags = [_][]const u8{
-    "-std=c11",
-    "-D_GNU_SOURCE",
+    "-std=gnu11",
     "-fvisibility=hidden",
     "-ftls-model=initial-exec",
     // The heap's stacks are followed through them.
@@ -97,7 +96,7 @@ pub fn build(b: *std.Build) void {
         .imports = &.{.{ .name = "vmarena", .module = module }},
     });
     tests.addIncludePath(b.path("include"));
-    tests.addCSourceFiles(.{ .root = b.path("bindings/zig/tests"), .files = &.{"layout.c"}, .flags = &.{ "-std=c11", "-D_GNU_SOURCE" } });
+    tests.addCSourceFiles(.{ .root = b.path("bindings/zig/tests"), .files = &.{"layout.c"}, .flags = &.{"-std=c11"} });
     const run = b.addRunArtifact(b.addTest(.{ .root_module = tests }));
     b.step("test", "Run the tests of the Zig binding").dependOn(&run.step);
 

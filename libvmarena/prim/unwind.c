@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/features.h"
+
 #include "prim/unwind.h"
 
 #include <string.h>
