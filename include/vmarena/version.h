@@ -4,7 +4,7 @@
 
 #include "export.h"
 
-/* The project's version and the shared library's soname are read from these three lines by meson.build. */
+/* The version's one place: meson.build reads it here, and the test "version" holds the other places to it. */
 #define VMARENA_VERSION_MAJOR 0
 #define VMARENA_VERSION_MINOR 1
 #define VMARENA_VERSION_PATCH 0
