@@ -87,11 +87,11 @@ static void land(void *unused) {
 
 static void bare_handler(int signo, siginfo_t *info, void *context) {
     (void)signo, (void)info;
-    vmarena_prim_leave(context, land, NULL, landing_stack);
+    vmarena_prim_leave_handler(context, land, NULL, landing_stack);
 }
 
 __attribute__((noinline)) static void bare_fault(void *address) {
-    landing_stack = vmarena_prim_stack_here();
+    landing_stack = vmarena_prim_frame_address();
     if (__builtin_setjmp(landing) == 0) body(address);
 }
 

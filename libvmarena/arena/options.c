@@ -31,7 +31,7 @@ void vmarena_options_choose_commit(struct vmarena_options *options) {
     if (options->fence != VMARENA_FENCE_OFF) options->commit_policy = VMARENA_COMMIT_PROTECT;
     else if (options->commit_policy == VMARENA_COMMIT_AUTO) {
         /* Valgrind marks byte for byte what becomes accessible: 64 GiB at once took it two minutes. */
-        bool by_steps = vmarena_prim_strict_commit(options->reserve) || vmarena_prim_annotating();
+        bool by_steps = vmarena_prim_commit_is_limited() || vmarena_prim_annotating();
         options->commit_policy = by_steps ? VMARENA_COMMIT_PROTECT : VMARENA_COMMIT_NORESERVE;
     }
 }

@@ -32,7 +32,7 @@ static void tell_observer(const struct vmarena_arena *arena) {
     if (arena->observer != NULL) arena->observer->protection_changes(arena->observer);
 }
 
-VMARENA_TOGETHER static int protect_all(struct vmarena_arena *arena, unsigned prot) {
+VMARENA_HOT static int protect_all(struct vmarena_arena *arena, unsigned prot) {
     int error = check_prot(arena, prot);
     if (error != 0) return error;
     if (vmarena_arena_is_fenced(arena)) return vmarena_fenced_protect(arena, prot);
@@ -44,7 +44,7 @@ VMARENA_TOGETHER static int protect_all(struct vmarena_arena *arena, unsigned pr
     return error;
 }
 
-VMARENA_TOGETHER int vmarena_protect(struct vmarena *handle, unsigned prot) {
+VMARENA_HOT int vmarena_protect(struct vmarena *handle, unsigned prot) {
     struct vmarena_arena *arena = vmarena_arena_of(handle);
     return arena == NULL ? -EBADF : protect_all(arena, prot);
 }

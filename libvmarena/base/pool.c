@@ -25,7 +25,7 @@ static void *fresh(struct vmarena_pool *pool, size_t size) {
 
 void *vmarena_pool_take(struct vmarena_pool *pool) {
     size_t size = vmarena_round_up(pool->size, ALIGNMENT);
-    vmarena_prim_pool_lock();
+    if (vmarena_prim_pool_lock() != 0) return NULL;
     void *record = pool->free, *unused = record == NULL ? fresh(pool, size) : NULL;
     if (record != NULL) memcpy(&pool->free, record, sizeof pool->free);
     vmarena_prim_pool_unlock();
@@ -33,7 +33,7 @@ void *vmarena_pool_take(struct vmarena_pool *pool) {
 }
 
 void vmarena_pool_give(struct vmarena_pool *pool, void *record) {
-    vmarena_prim_pool_lock();
+    (void)vmarena_prim_pool_lock(); /* cannot fail: the record was taken under it */
     memcpy(record, &pool->free, sizeof pool->free);
     pool->free = record;
     vmarena_prim_pool_unlock();

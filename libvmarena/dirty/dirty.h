@@ -34,7 +34,7 @@ struct vmarena_dirty_tracker {
     enum vmarena_tracking kind;      /* SCAN, PROTECT; AUTO: none */
     _Atomic int state;               /* enum vmarena_dirty_state */
     size_t size;                     /* bytes from the region's base on that are tracked */
-    struct vmarena_prim_track track; /* SCAN; fd -1: none now */
+    struct vmarena_prim_write_tracking track; /* SCAN; fd -1: none now */
     _Atomic uint64_t *written;       /* PROTECT: a bit a page of the region */
     size_t written_size;             /* its bytes */
 };

@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 int vmarena_dirty_scan_begin(struct vmarena_dirty_tracker *tracker, size_t size) {
-    int error = vmarena_prim_track_open(tracker->region->base, size, &tracker->track);
+    int error = vmarena_prim_write_tracking_start(tracker->region->base, size, &tracker->track);
     if (error == 0) {
         tracker->size = size;
         atomic_store(&tracker->state, VMARENA_DIRTY_ON);
@@ -19,7 +19,7 @@ int vmarena_dirty_scan_begin(struct vmarena_dirty_tracker *tracker, size_t size)
 }
 
 void vmarena_dirty_scan_end(struct vmarena_dirty_tracker *tracker) {
-    if (tracker->track.fd >= 0) vmarena_prim_track_close(&tracker->track);
+    if (tracker->track.fd >= 0) vmarena_prim_write_tracking_stop(&tracker->track);
     tracker->track.fd = -1;
     atomic_store(&tracker->state, VMARENA_DIRTY_OFF);
 }
@@ -49,11 +49,11 @@ void vmarena_dirty_scan_collect(struct vmarena_dirty_tracker *tracker, bool anew
                                 const struct vmarena_dirty_report *report) {
     char *base = tracker->region->base;
     struct scan scan = {report, base};
-    struct vmarena_prim_track track;
+    struct vmarena_prim_write_tracking track;
     bool known = atomic_load(&tracker->state) == VMARENA_DIRTY_ON;
-    if (known && vmarena_prim_track_collect(base, tracker->size, anew, pass_on, &scan) == 0) return;
+    if (known && vmarena_prim_write_tracking_collect(base, tracker->size, anew, pass_on, &scan) == 0) return;
     report->function(report->arg, 0, tracker->size);
-    bool opened = vmarena_prim_track_open(base, tracker->size, &track) == 0;
+    bool opened = vmarena_prim_write_tracking_start(base, tracker->size, &track) == 0;
     if (opened) {
         vmarena_dirty_scan_end(tracker);
         tracker->track = track;

@@ -44,7 +44,7 @@ static void attribute_stray(struct vmarena_fault *fault) {
 
 static void attribute(struct vmarena_fault *fault, const struct vmarena_region *region,
                       struct vmarena_handler_state outer) {
-    thread.handler = (struct vmarena_handler_state){.attributing = vmarena_prim_stack_here(),
+    thread.handler = (struct vmarena_handler_state){.attributing = vmarena_prim_frame_address(),
                                                     .repairing = outer.repairing,
                                                     .scope_limit = thread.top,
                                                     .depth = outer.depth + 1};
@@ -71,7 +71,8 @@ static bool repair(const struct vmarena_fault *fault, const struct vmarena_regio
     void *arg;
     vmarena_fault_hook_get(&(region->parent != NULL ? region->parent : region)->repair, &function, &arg);
     if (function == NULL) return false;
-    thread.handler = (struct vmarena_handler_state){.repairing = vmarena_prim_stack_here(), .scope_limit = thread.top};
+    thread.handler =
+        (struct vmarena_handler_state){.repairing = vmarena_prim_frame_address(), .scope_limit = thread.top};
     bool repaired = function(fault, arg);
     thread.handler = outer;
     return repaired;
@@ -102,7 +103,7 @@ static void leave_for(struct vmarena_scope *scope, const struct vmarena_fault *f
     thread.last = &scope->fault;
     thread.top = scope->outer;
     errno = saved_errno;
-    vmarena_prim_leave(context, land, scope, scope->stack);
+    vmarena_prim_leave_handler(context, land, scope, scope->stack);
 }
 
 /* ---- the order of it all ------------------------------------------------------------------------------------------------------ */
@@ -119,16 +120,17 @@ static struct vmarena_handler_state interrupted_state(uintptr_t here) {
 /* An access for which the kernel names no address, in a scope where there is no other access that it could be. */
 static bool is_operand(int signo, const siginfo_t *info) {
     const struct vmarena_scope *top = thread.top;
-    return top != NULL && top->claims == vmarena_claims_operands && vmarena_prim_fault_is_unnamed(signo, info->si_code);
+    return top != NULL && top->claims == vmarena_claims_operands &&
+           vmarena_prim_fault_is_general_protection(signo, info->si_code);
 }
 
 /* A signal handler that interrupts attribution may fault as at any time; but a fault of our own would recur for ever. */
 #define MOST_DEPTH 4
 
 static bool dispatch_fault(int signo, siginfo_t *info, void *context, int saved_errno) {
-    struct vmarena_handler_state outer = interrupted_state(vmarena_prim_stack_here());
+    struct vmarena_handler_state outer = interrupted_state(vmarena_prim_frame_address());
     if (outer.depth == MOST_DEPTH) return false;
-    if (!vmarena_prim_fault_is_access(signo, info) && !is_operand(signo, info)) return false;
+    if (!vmarena_prim_fault_has_address(signo, info) && !is_operand(signo, info)) return false;
     struct vmarena_fault fault;
     vmarena_prim_fault_read(&fault, signo, info, context);
     struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);

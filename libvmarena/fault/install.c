@@ -46,7 +46,7 @@ __attribute__((noinline)) static void pass_on(int signo, siginfo_t *info, void *
     static struct vmarena_prim_action by_default; /* zero is SIG_DFL */
     unsigned i = signal_index(signo), count = atomic_load_explicit(&previous[i].count, memory_order_acquire);
     struct vmarena_chain_state outer = thread.chain;
-    struct vmarena_chain_state mine = {.context = context, .frame = vmarena_prim_stack_here(), .level = 1};
+    struct vmarena_chain_state mine = {.context = context, .frame = vmarena_prim_frame_address(), .level = 1};
     struct vmarena_handler_state handler = thread.handler;
     bool again = outer.context == context || info->si_code <= 0;
     if (outer.context != NULL && again && mine.frame < outer.frame) mine.level = outer.level + 1;
@@ -128,17 +128,22 @@ static int set_both(void) {
     return error;
 }
 
+static int lock(void) {
+    int error = vmarena_prim_global_lock();
+    return error != 0 ? vmarena_fail_call(error, "pthread_atfork", 0) : 0;
+}
+
 int vmarena_fault_ensure_installed(void) {
-    int error = 0;
-    vmarena_prim_global_lock();
+    int error = lock();
+    if (error != 0) return error;
     if (mode() == VMARENA_MODE_ABSENT) error = set_both();
     vmarena_prim_global_unlock();
     return error;
 }
 
 int vmarena_fault_install(void) {
-    int error = 0;
-    vmarena_prim_global_lock();
+    int error = lock();
+    if (error != 0) return error;
     if (mode() == VMARENA_MODE_ABSENT) error = set_both();
     else if (mode() == VMARENA_MODE_INSTALLED && is_displaced())
         error = vmarena_fail(-EAGAIN, "somebody displaced the fault handlers; vmarena_fault_reassert() puts them back");
@@ -163,8 +168,9 @@ static int uninstall(void) {
 }
 
 int vmarena_fault_uninstall(void) {
-    vmarena_prim_global_lock();
-    int error = uninstall();
+    int error = lock();
+    if (error != 0) return error;
+    error = uninstall();
     vmarena_prim_global_unlock();
     return error;
 }
@@ -177,8 +183,8 @@ int vmarena_fault_status(void) {
 }
 
 int vmarena_fault_reassert(void) {
-    int error = 0;
-    vmarena_prim_global_lock();
+    int error = lock();
+    if (error != 0) return error;
     if (mode() == VMARENA_MODE_INSTALLED)
         for (unsigned i = 0; i < SIGNALS && error == 0; i++) error = reassert_ours(i);
     vmarena_prim_global_unlock();
@@ -186,8 +192,8 @@ int vmarena_fault_reassert(void) {
 }
 
 int vmarena_fault_host(bool on) {
-    int error = 0;
-    vmarena_prim_global_lock();
+    int error = lock();
+    if (error != 0) return error;
     if (mode() == VMARENA_MODE_INSTALLED)
         error = vmarena_fail(-EBUSY, "the library's own fault handlers are installed");
     else set_mode(on ? VMARENA_MODE_HOST : VMARENA_MODE_ABSENT);

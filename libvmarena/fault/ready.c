@@ -14,8 +14,9 @@ static bool is_absent(void) {
 int vmarena_fault_ready(void) {
     int error = is_absent() ? vmarena_fault_ensure_installed() : 0;
     if (error != 0 || vmarena_fault_thread.has_stack) return error;
-    error = vmarena_prim_signal_stack();
-    if (error != 0) return vmarena_fail_call(error, "sigaltstack", 0);
+    const char *call;
+    error = vmarena_prim_signal_stack(&call);
+    if (error != 0) return vmarena_fail_call(error, call, 0);
     vmarena_fault_thread.has_stack = true;
     return 0;
 }

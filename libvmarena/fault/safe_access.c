@@ -114,7 +114,7 @@ static void name_operand(struct vmarena_fault *fault, const void *operand, enum 
 static bool is_readable(const unsigned char *address);
 
 static void name_either(const struct work *work, struct vmarena_fault *fault) {
-    if (!vmarena_prim_fault_is_unnamed(fault->signo, fault->code)) return;
+    if (!vmarena_prim_fault_is_general_protection(fault->signo, fault->code)) return;
     const unsigned char *to = work->to + work->done, *from = work->from + work->done;
     if (work->operation != FILL && !is_readable(from)) name_operand(fault, from, VMARENA_ACCESS_READ);
     else name_operand(fault, to, work->operation == COMPARE ? VMARENA_ACCESS_READ : VMARENA_ACCESS_WRITE);
@@ -214,7 +214,7 @@ static int check_access(const void *address, const void *value, size_t size) {
 
 static int access_once(void (*body)(void *), struct access *access, struct vmarena_fault *fault) {
     int result = try_operands(body, access, fault);
-    if (result == 1 && fault != NULL && vmarena_prim_fault_is_unnamed(fault->signo, fault->code))
+    if (result == 1 && fault != NULL && vmarena_prim_fault_is_general_protection(fault->signo, fault->code))
         name_operand(fault, access->memory, body == store ? VMARENA_ACCESS_WRITE : VMARENA_ACCESS_READ);
     return result;
 }

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "fault/fault.h"
 #include "prim/prim.h"
-#include "prim/cpu/stack_pointer.h"
 
 #define thread vmarena_fault_thread
 
@@ -59,7 +58,7 @@ static inline int enter(struct vmarena_scope *scope, const void *claims, uintptr
 
 /* Not inlined, link-time optimisation or not: its own frame lies below the caller's. */
 HOT __attribute__((noinline)) int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims) {
-    return enter(scope, claims, vmarena_prim_stack_below());
+    return enter(scope, claims, vmarena_prim_stack_pointer());
 }
 
 void vmarena_scope_leave(struct vmarena_scope *scope) { close_scope(scope); }
@@ -78,7 +77,7 @@ HOT int vmarena_try_claiming(void (*body)(void *), void *arg, struct vmarena_fau
         put_last_back(&scope);
         return 1;
     }
-    int error = enter(&scope, claims, vmarena_prim_stack_below());
+    int error = enter(&scope, claims, vmarena_prim_stack_pointer());
     if (error != 0) return put_last_back(&scope), error;
     body(arg);
     close_scope(&scope);

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "region/guard_layout.h"
 #include "prim/prim.h"
-#include "prim/frames.h"
 
 /* ---- why not: reasons that never leave the heap as they are ----------------------------------------------------------- */
 
@@ -50,7 +49,7 @@ uint32_t vmarena_heap_capture(struct vmarena_heap *heap, const struct vmarena_or
     if (options->flags & VMARENA_HEAP_NO_STACKS) return 0;
     if (options->capture == NULL) {
         /* Valgrind sees that what lies where no frame pointer is was never written. */
-        count = heap->annotated ? 0 : vmarena_prim_frames(origin->frame, frames, depth);
+        count = heap->annotated ? 0 : vmarena_prim_backtrace(origin->frame, frames, depth);
         if (count == 0) frames[count++] = origin->caller;
     } else {
         count = options->capture(frames, depth + OWN_FRAMES, options->capture_arg);
@@ -66,7 +65,7 @@ uint32_t vmarena_heap_capture(struct vmarena_heap *heap, const struct vmarena_or
 
 __attribute__((noinline)) size_t vmarena_heap_capture_frames(void **frames, size_t depth, void *arg) {
     (void)arg;
-    return vmarena_prim_frames(__builtin_frame_address(0), frames, depth);
+    return vmarena_prim_backtrace(__builtin_frame_address(0), frames, depth);
 }
 
 /* ---- the fallback ------------------------------------------------------------------------------------------------------- */

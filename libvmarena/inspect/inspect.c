@@ -65,7 +65,7 @@ int vmarena_maps(pid_t pid, vmarena_maps_fn *function, void *arg) {
     if (function == NULL) return vmarena_fail(-EINVAL, "vmarena_maps: no function (NULL)");
     struct walk walk = {.function = function, .arg = arg, .pid = pid};
     if (!vmarena_prim_is_self(pid)) vmarena_shared_owners_read(&walk.owners, pid);
-    int result = vmarena_prim_maps(pid, visit, &walk);
+    int result = vmarena_prim_walk_mappings(pid, visit, &walk);
     vmarena_shared_owners_free(&walk.owners);
     return result == 1 ? walk.result : explained(result, pid, "vmarena_maps");
 }
@@ -97,20 +97,22 @@ int vmarena_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out,
      VMARENA_PAGE_HUGE | VMARENA_PAGE_GUARD | VMARENA_PAGE_ZERO)
 
 struct pages_walk {
+    struct vmarena_prim_page_walk pages;
     vmarena_pages_fn *function;
     void *arg;
-    int result;
+    int result;      /* of the function */
+    unsigned *known; /* may be NULL */
 };
 
 static int visit_pages(const struct vmarena_pages *pages, void *arg) {
     struct pages_walk *walk = arg;
+    if (walk->known != NULL) *walk->known = walk->pages.known;
     walk->result = walk->function(pages, walk->arg);
     return walk->result != 0;
 }
 
 int vmarena_residency(pid_t pid, uint64_t start, uint64_t length, unsigned wanted, unsigned *known,
                       vmarena_pages_fn *function, void *arg) {
-    unsigned unasked;
     uint64_t mask = vmarena_prim_page_size() - 1;
     if (function == NULL) return vmarena_fail(-EINVAL, "vmarena_residency: no function (NULL)");
     if ((wanted & ~(ALL_STATES | VMARENA_PAGE_CACHED)) != 0)
@@ -118,18 +120,20 @@ int vmarena_residency(pid_t pid, uint64_t start, uint64_t length, unsigned wante
                             wanted & ~(ALL_STATES | VMARENA_PAGE_CACHED));
     if (length > UINT64_MAX - mask - start || start > UINT64_MAX - mask)
         return vmarena_fail(-EINVAL, "vmarena_residency: the range wraps around the end of the address space");
-    struct vmarena_prim_pages_query wish = {.start = start & ~mask,
-                                            .end = (start + length + mask) & ~mask,
-                                            .wanted = wanted != 0 ? wanted : ALL_STATES,
-                                            .known = known != NULL ? known : &unasked};
-    struct pages_walk walk = {.function = function, .arg = arg};
-    int result = vmarena_prim_pages(pid, &wish, visit_pages, &walk);
+    struct pages_walk walk = {.pages = {.start = start & ~mask,
+                                        .end = (start + length + mask) & ~mask,
+                                        .wanted = wanted != 0 ? wanted : ALL_STATES},
+                              .function = function,
+                              .arg = arg,
+                              .known = known};
+    int result = vmarena_prim_walk_pages(pid, &walk.pages, visit_pages, &walk);
+    if (known != NULL) *known = walk.pages.known;
     return result == 1 ? walk.result : explained(result, pid, "vmarena_residency");
 }
 
 int vmarena_frame(const void *address, uint64_t *frame) {
     if (frame == NULL) return vmarena_fail(-EINVAL, "vmarena_frame: the pointer to the result is NULL");
-    int error = vmarena_prim_frame(address, frame);
+    int error = vmarena_prim_page_frame(address, frame);
     if (error == -EPERM) return vmarena_fail(error, "vmarena_frame: the kernel tells frames to CAP_SYS_ADMIN only");
     return explained(error, 0, "vmarena_frame");
 }
@@ -137,7 +141,7 @@ int vmarena_frame(const void *address, uint64_t *frame) {
 int vmarena_totals(pid_t pid, struct vmarena_totals *out) {
     if (out == NULL) return vmarena_fail(-EINVAL, "vmarena_totals: the pointer to the result is NULL");
     struct vmarena_totals totals = {.rss = 0};
-    int error = vmarena_prim_totals(pid, &totals);
+    int error = vmarena_prim_memory_totals(pid, &totals);
     if (error == 0) *out = totals;
     return explained(error, pid, "vmarena_totals");
 }

@@ -12,13 +12,12 @@
 
 int vmarena_memfile_written(const struct vmarena_memfile_mapping *mapping, const struct vmarena_memfile *file,
                             size_t size, vmarena_pages_fn *function, void *arg) {
-    unsigned known = 0;
     uint64_t start = (uintptr_t)mapping->region->base;
-    struct vmarena_prim_pages_query query = {
-        .start = start, .end = start + size, .wanted = VMARENA_PAGE_DIRTY, .known = &known, .exact = true};
+    struct vmarena_prim_page_walk walk = {
+        .start = start, .end = start + size, .wanted = VMARENA_PAGE_DIRTY, .exact = true};
     if (mapping->file != file || mapping->torn) return -EOPNOTSUPP;
     if (size == 0) return 0;
-    return vmarena_prim_pages(0, &query, function, arg);
+    return vmarena_prim_walk_pages(0, &walk, function, arg);
 }
 
 /* The private pages, a batch of runs at a time. */
@@ -183,7 +182,7 @@ static int discard_live(const struct vmarena_memfile_mapping *mapping, size_t st
         return vmarena_fail(-EACCES,
                             "memory frozen by a snapshot or fork(2) is zeroed by writing, and is not writable");
     if (*end == start + size) return 0;
-    int error = vmarena_prim_punch(mapping->region->base + *end, start + size - *end);
+    int error = vmarena_prim_punch_hole(mapping->region->base + *end, start + size - *end);
     return error == 0 ? 0 : vmarena_fail_call(error, "madvise(MADV_REMOVE)", start + size - *end);
 }
 

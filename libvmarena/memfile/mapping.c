@@ -36,7 +36,7 @@ static void move_aside(const struct vmarena_memfile_mapping *mapping, const stru
     struct vmarena_memfile *file = mapping->file;
     size_t align = vmarena_memfile_align(region->size);
     if (mapping->private_end != 0 || ranges->count != 1) return;
-    if (vmarena_prim_move_aside(region->base, region->committed, align, &file->aside) == 0)
+    if (vmarena_prim_retire_pages(region->base, region->committed, align, &file->aside) == 0)
         file->aside_size = region->committed;
 }
 

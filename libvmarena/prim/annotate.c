@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #ifdef VMARENA_HAVE_VALGRIND
 #include <valgrind/memcheck.h>
 #endif
 
-/* Present only in a process that runs with AddressSanitizer: asked at run time, so that one build serves both. */
+/* Weak: they are there only in a process that runs under AddressSanitizer, so that one build serves both cases. */
 #if defined(__GNUC__) && !defined(__APPLE__)
 void __asan_poison_memory_region(const volatile void *address, size_t size) __attribute__((weak));
 void __asan_unpoison_memory_region(const volatile void *address, size_t size) __attribute__((weak));

@@ -3,12 +3,37 @@
  * The system underneath: the only declarations through which the library reaches memory, signals, threads and the CPU.
  * Everything that depends on an operating system or a processor is behind this file, in prim/.
  *
- * Preconditions, once for all: addresses and sizes are page-aligned and sizes not 0, unless said otherwise. Functions
- * return 0 or a negative errno, as the failing call gave it; none sets vmarena_explain(). "Signal-safe": a signal
- * handler may call it.
+ * Common to all functions here:
+ * - Addresses and sizes are in bytes and multiples of the page size, and sizes are not 0, unless stated otherwise.
+ * - Functions return 0 or a negative errno: the one that the failing call gave, or -EOPNOTSUPP where this system or
+ *   kernel lacks what the function needs. None sets vmarena_explain().
+ * - A function may be called from any thread. "Signal-safe" means that a signal handler may call it too.
+ *
+ * A section names the files that define its functions. Those in linux/ need Linux. On other systems posix/advice.c does
+ * what POSIX can do instead, and posix/unsupported.c returns -EOPNOTSUPP for the rest.
  */
 #ifndef VMARENA_PRIM_H
 #define VMARENA_PRIM_H
+
+/*
+ * The C library decides at its first header what it declares, and a compiler in strict mode (-std=c11) asks for ISO C
+ * alone. So the files of prim/ include this header before any other. Where a public header of ours came first, it has
+ * asked for POSIX (export.h), which is enough above prim/.
+ */
+#ifndef VMARENA_EXPORT_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* glibc and musl: MAP_ANONYMOUS, madvise, the registers in a ucontext */
+#endif
+#ifndef _DARWIN_C_SOURCE
+#define _DARWIN_C_SOURCE /* macOS: MAP_ANON */
+#endif
+#ifndef _NETBSD_SOURCE
+#define _NETBSD_SOURCE /* NetBSD: MAP_ANON. FreeBSD and OpenBSD declare everything unless asked not to. */
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64 /* 32-bit processors: files beyond 2 GiB */
+#endif
+#endif
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -20,17 +45,41 @@
 
 #include "vmarena/types.h"
 
-/* ---- memory (posix/map.c; linux/: madvise.c, mapping.c, memory_file.c, limits.c, residency.c) ---- */
+/* ---- mapping (posix/map.c) ---------------------------------------------------------------------------------------- */
 
-/* The page size; cached. Signal-safe after the first call. */
+/* The page size; asked for once and remembered. Signal-safe after the first call. */
 size_t vmarena_prim_page_size(void);
 
 /*
  * Maps size bytes of private anonymous memory with the given protection, at a multiple of align (a power of two, at
- * least a page), and not within 128 KiB of the top of the address space (vmarena_alloc relies on it). Without account
- * the kernel keeps no memory back for it (MAP_NORESERVE).
+ * least a page), and not within 128 KiB of the top of the address space (vmarena_alloc relies on it). With account false
+ * the kernel does not count the memory against its commit limit (MAP_NORESERVE).
  */
 int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool account);
+
+/* Replaces what is mapped at address by size bytes of the file from offset on; shared or private. */
+int vmarena_prim_map_file(void *address, size_t size, unsigned prot, bool shared, int fd, uint64_t offset);
+
+/* Replaces what is mapped at address by fresh inaccessible memory, which does not count against the commit limit. */
+int vmarena_prim_map_reserved(void *address, size_t size);
+
+int vmarena_prim_unmap(void *address, size_t size);
+
+/*
+ * For functions that call mprotect(2) or madvise(2), and their callers. Changing a mapping flushes the CPU's cached
+ * translations, and each page of code that runs next costs a page walk of some 15 ns. The linker puts hot functions side
+ * by side, so that few pages hold them.
+ */
+#define VMARENA_HOT __attribute__((hot))
+
+/* Signal-safe on every system we know, although POSIX does not promise it. */
+int vmarena_prim_protect(void *address, size_t size, unsigned prot);
+
+int vmarena_prim_lock(void *address, size_t size);
+int vmarena_prim_unlock(void *address, size_t size);
+int vmarena_prim_sync(void *address, size_t size); /* msync(2) with MS_SYNC */
+
+/* ---- Linux's own mappings (linux/mapping.c) ----------------------------------------------------------------------- */
 
 /*
  * Replaces what is mapped at address by hugetlb pages of 2^shift bytes, readable and writable. -ENOMEM: the pool is too
@@ -38,45 +87,58 @@ int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool 
  */
 int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift);
 
-/* Moves one mapping of size bytes to another place, where it replaces what is mapped. -ENOSYS: this system cannot. */
-int vmarena_prim_move(void *from, size_t size, void *to);
+/* Moves one mapping of size bytes to another place, where it replaces what is mapped (mremap(2)). */
+int vmarena_prim_move_mapping(void *from, size_t size, void *to);
 
-/* Replaces what is mapped at address by size bytes of the file from offset on; shared or private. */
-int vmarena_prim_map_file(void *address, size_t size, unsigned prot, bool shared, int fd, uint64_t offset);
+/*
+ * Moves the pages that a file mapping shows to a new mapping *retired, at a multiple of align, and leaves the mapping at
+ * address empty: the file is faulted in again there (MREMAP_DONTUNMAP, for file mappings since Linux 5.13). Hardly slower
+ * for a large mapping than for a small one where both addresses are aligned alike, since the kernel moves whole page
+ * tables. The caller unmaps *retired.
+ */
+int vmarena_prim_retire_pages(void *address, size_t size, size_t align, void **retired);
 
-/* Replaces what is mapped at address by fresh inaccessible memory that the kernel does not account for. */
-int vmarena_prim_map_reserved(void *address, size_t size);
+/* mseal(2), Linux 6.10: no later call changes the mapping. */
+int vmarena_prim_seal(void *address, size_t size);
 
-/* Maps size bytes of private zero-filled memory of a name that other processes see in the memory map of this one. */
+/* Names anonymous memory in /proc/PID/maps (PR_SET_VMA_ANON_NAME, Linux 5.17, may be compiled out). */
+int vmarena_prim_name(void *address, size_t size, const char *name);
+
+/* ---- memory files (linux/memory_file.c) --------------------------------------------------------------------------- */
+
+/*
+ * Creates a file of size zero bytes that lives in memory alone, and is closed by exec. -EFBIG: it exceeds RLIMIT_FSIZE;
+ * no SIGXFSZ is raised. -EOPNOTSUPP: memfd_create(2) is absent or forbidden.
+ */
+int vmarena_prim_memory_file(int *fd, const char *name, uint64_t size);
+
+/* Maps size bytes of private zero-filled memory under a name that other processes see in this one's memory map. Errors
+ * are those of vmarena_prim_memory_file() and of mmap(2). */
 int vmarena_prim_map_named(void **out, size_t size, const char *name);
 
-int vmarena_prim_unmap(void *address, size_t size);
+/* Makes a hole in the file that is mapped shared at address: the range reads as zero (MADV_REMOVE). */
+int vmarena_prim_punch_hole(void *address, size_t size);
 
-/* For the functions around a call that changes a mapping. The CPU drops what it had kept of the way to every page then, and
- * each page of code that comes after costs it some 15 ns: so they lie on one. */
-#define VMARENA_TOGETHER __attribute__((hot))
-
-/* Signal-safe on every system we know, although POSIX does not promise it. */
-int vmarena_prim_protect(void *address, size_t size, unsigned prot);
+/* ---- advice and guard markers (linux/madvise.c; posix/advice.c) --------------------------------------------------- */
 
 struct vmarena_prim_range {
     void *address;
     size_t size;
 };
 
-/* Gives the pages back; they read as zero afterwards. */
+/* Returns the pages to the system; they read as zero afterwards. */
 int vmarena_prim_discard(void *address, size_t size);
 int vmarena_prim_discard_many(const struct vmarena_prim_range *ranges, size_t count);
 
-/* Makes pages fault on every access until removed, dropping their contents, without a map entry. */
+/* Makes pages fault on every access until the guard is removed, and drops their contents, without a map entry. */
 int vmarena_prim_guard_install(void *address, size_t size);
 int vmarena_prim_guard_remove(void *address, size_t size);
 
-/* The same for many ranges, in as few system calls as can be; stops at the first error. */
+/* The same for many ranges, in as few system calls as possible; stops at the first error. */
 int vmarena_prim_guard_install_many(const struct vmarena_prim_range *ranges, size_t count);
 int vmarena_prim_guard_remove_many(const struct vmarena_prim_range *ranges, size_t count);
 
-/* Whether installing a guard marker works here: tried once, on a page of its own, then cached. */
+/* Whether a guard marker works here: tried once on a page of its own, then remembered. */
 bool vmarena_prim_has_guard_markers(void);
 
 enum vmarena_prim_advice {
@@ -86,7 +148,7 @@ enum vmarena_prim_advice {
     VMARENA_PRIM_DONT_DUMP,
     VMARENA_PRIM_DONT_FORK,
     VMARENA_PRIM_WIPE_ON_FORK,
-    VMARENA_PRIM_POPULATE_WRITE, /* falls back to touching the pages, which must be writable */
+    VMARENA_PRIM_POPULATE_WRITE, /* touches the pages, which must be writable, where the kernel lacks the advice */
     VMARENA_PRIM_POPULATE_READ,  /* Linux 5.14; -EINVAL before */
     VMARENA_PRIM_SEQUENTIAL,
     VMARENA_PRIM_RANDOM,
@@ -94,165 +156,196 @@ enum vmarena_prim_advice {
     VMARENA_PRIM_DONT_NEED,
     VMARENA_PRIM_NORMAL,
 };
-/* -EOPNOTSUPP: this system does not know it. */
+/* -EOPNOTSUPP: this system does not know the advice. */
 int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice advice);
 
-int vmarena_prim_lock(void *address, size_t size);
-int vmarena_prim_unlock(void *address, size_t size);
-int vmarena_prim_seal(void *address, size_t size);                   /* -EOPNOTSUPP where there is no mseal(2) */
-int vmarena_prim_name(void *address, size_t size, const char *name); /* -EOPNOTSUPP where there are no names */
-int vmarena_prim_sync(void *address, size_t size);                   /* msync(2), MS_SYNC */
+/* ---- limits and huge pages (linux/limits.c, linux/huge_pages.c) --------------------------------------------------- */
 
-/* Bytes resident and, of these, on huge pages. -EOPNOTSUPP: the system does not tell. */
-int vmarena_prim_residency(const void *address, size_t size, size_t *resident, size_t *huge);
+/*
+ * Whether accessible memory counts against a limit of this process as soon as it is mapped: strict overcommit, a finite
+ * RLIMIT_DATA or RLIMIT_AS, or mlockall(2) for future mappings.
+ */
+bool vmarena_prim_commit_is_limited(void);
 
-/* Whether memory that is merely reserved, but accessible, costs this process: strict overcommit, a finite RLIMIT_DATA or
- * RLIMIT_AS, or mlockall(2) for all that is mapped. */
-bool vmarena_prim_strict_commit(size_t size);
-
-/* Map entries the process has and may have; limit 0: not known. */
+/* The map entries that the process has, and may have; limit 0: not known. Reads all of /proc/self/maps. */
 void vmarena_prim_map_entries(size_t *used, size_t *limit);
 
-/* The size of a transparent huge page, 0 where there are none; cached. */
+/* The size of a transparent huge page, 0 where there are none; asked for once and remembered. */
 size_t vmarena_prim_huge_page_size(void);
 
-/* ---- files (posix/file.c, linux/file_system.c) ---- */
+/* As vmarena_huge_page_sizes(). */
+size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count);
+
+/* ---- files (posix/file.c; linux/file_system.c) -------------------------------------------------------------------- */
 
 struct vmarena_prim_file {
     uint64_t size;
-    const char *special; /* NULL: a regular file; otherwise what it is, as in "a directory" */
+    const char *special; /* NULL: a regular file; otherwise what it is, such as "a directory" */
     bool directory;
 };
 
-/* Does not block on a FIFO, does not become the controlling terminal, is not inherited by exec. */
+/* Does not block on a FIFO and does not acquire a controlling terminal; exec closes the descriptor. */
 int vmarena_prim_file_open(int *fd, const char *path, bool writable);
 int vmarena_prim_file_duplicate(int *copy, int fd);
 void vmarena_prim_file_close(int fd);
 
-/* What the descriptor was opened for. */
+/* Whether the descriptor was opened for reading and for writing. */
 void vmarena_prim_file_access(int fd, bool *reads, bool *writes);
 
-/* Whether it is on hugetlbfs: its pages are larger than those that all is counted in here. */
+/* Whether the file is on hugetlbfs, which maps whole huge pages only. */
 bool vmarena_prim_file_is_huge(int fd);
 
-/* Signal-safe, as fstat(2) is. */
-int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out);
+/* fstat(2). Signal-safe. */
+int vmarena_prim_file_stat(int fd, struct vmarena_prim_file *out);
 
-/* Reads size bytes from offset on, fewer only at the end of the file. */
+/* Reads size bytes from offset on; *got is smaller only at the end of the file. Any address, size and offset. */
 int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_t *got);
-int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset); /* all of it */
 
-/* Writes text to a descriptor of any kind, as far as it takes it. Signal-safe; changes errno. */
+/* Writes all size bytes at offset. -EFBIG: beyond RLIMIT_FSIZE; no SIGXFSZ is raised. Any address, size and offset. */
+int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset);
+
+/* Writes text to a descriptor of any kind, as much of it as the descriptor accepts. Signal-safe; changes errno. */
 void vmarena_prim_write(int fd, const char *text, size_t size);
 
-/* The path of an open file, cut to size; "" where the system does not tell. */
+/* The path of an open file, truncated to size bytes with the terminator; "" where the system does not tell. */
 void vmarena_prim_file_name(int fd, char *name, size_t size);
 
-/* ---- memory files and written pages (linux/memory_file.c, linux/mapping.c, linux/write_tracking.c) ---- */
+/* ---- written pages (linux/userfaultfd.c) -------------------------------------------------------------------------- */
 
-/* A file of size zero bytes that lives in memory and nowhere else. */
-int vmarena_prim_memory_file(int *fd, const char *name, uint64_t size);
-
-/*
- * Moves what the pages of a file mapping show to *aside, at a multiple of align, in time that hardly grows with size where
- * both are so aligned. At address the same file stays mapped, to be faulted in again.
- */
-int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside);
-
-/* Makes a hole in the file that is mapped shared there: it reads as zero. */
-int vmarena_prim_punch(void *address, size_t size);
-
-struct vmarena_prim_track {
+struct vmarena_prim_write_tracking {
     void *address;
     size_t size;
     int fd;
-    pid_t process; /* that opened it */
+    pid_t process; /* the one that started it */
 };
 
 /*
- * Has the kernel note which pages of a private anonymous range are written from now on, without a fault to anybody, until
- * it is closed or, in a child, fork(2). _collect reports, and begins anew if asked to; function may be NULL. An error other
- * than the function's result: it is not known what was written.
+ * Has the kernel record which pages of a private anonymous range are written from now on, without a fault that anybody
+ * sees (userfaultfd(2), UFFD_FEATURE_WP_ASYNC, Linux 6.7), until it is stopped. A child of fork(2) is not tracked.
  */
-int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out);
-void vmarena_prim_track_close(const struct vmarena_prim_track *track);
-int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pages_fn *function, void *arg);
+int vmarena_prim_write_tracking_start(void *address, size_t size, struct vmarena_prim_write_tracking *out);
+void vmarena_prim_write_tracking_stop(const struct vmarena_prim_write_tracking *tracking);
 
-/* ---- looking at processes (posix/rusage.c; linux/: maps.c, pages.c, process.c, perf_events.c) ---- */
+/*
+ * Calls function (may be NULL) for each run of written pages, ascending; with restart, in the same step, forgets that
+ * they were written. Returns the function's result if that is not 0, which ends the walk. A negative errno of the
+ * system's: it is not known what was written.
+ */
+int vmarena_prim_write_tracking_collect(void *address, size_t size, bool restart, vmarena_pages_fn *function,
+                                        void *arg);
 
-/* As the public functions in inspect.h, whose errors they give; owners are not looked up. */
-bool vmarena_prim_is_self(pid_t pid);
-int vmarena_prim_maps(pid_t pid, vmarena_maps_fn *function, void *arg);
-int vmarena_prim_maps_by_query(pid_t pid, vmarena_maps_fn *function, void *arg); /* the same by PROCMAP_QUERY */
+/* ---- mappings and pages of a process (linux/maps.c, linux/pages.c, residency.c) ----------------------------------- */
+
+/*
+ * pid and errors are those of inspect.h, except that owners are not looked up. A function that returns another value
+ * than 0 ends its walk, which returns that value.
+ */
+bool vmarena_prim_is_self(pid_t pid); /* posix/rusage.c */
+
+/* 0 without a call of function: the process has no memory (a kernel thread, or a zombie). */
+int vmarena_prim_walk_mappings(pid_t pid, vmarena_maps_fn *function, void *arg);
+int vmarena_prim_walk_mappings_by_query(pid_t pid, vmarena_maps_fn *function, void *arg); /* by PROCMAP_QUERY */
 int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size);
-int vmarena_prim_frame(const void *address, uint64_t *frame);
-int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size); /* all of it, from another process */
-int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out);                /* adds to *out */
+
+struct vmarena_prim_page_walk {
+    uint64_t start, end; /* whole pages */
+    unsigned wanted;     /* the states of interest; not 0 */
+    unsigned known;      /* set before the first call: those of them that this system tells */
+    bool by_words;       /* read pagemap word by word even where PAGEMAP_SCAN works: for tests */
+    bool exact;          /* all of the range is mapped in this process: what cannot be looked at is an error */
+};
+
+/*
+ * Calls function for each run of like pages in [start, end), ascending; pages without a wanted state are left out. 0
+ * without a call: no page has one, or the process has no memory. Where the pagemap cannot be read the result is an error,
+ * never 0: the pages may well be there.
+ */
+int vmarena_prim_walk_pages(pid_t pid, struct vmarena_prim_page_walk *walk, vmarena_pages_fn *function, void *arg);
+
+/* Joins adjacent runs of pages that have the same state. Begin with .pending.state 0; flush after the last run. */
+struct vmarena_prim_page_runs {
+    struct vmarena_pages pending;
+    vmarena_pages_fn *function;
+    void *arg;
+    unsigned wanted; /* states; the others are masked out, and runs without any are dropped */
+};
+/* Both return the function's result, 0 where it was not called. (page_runs.c) */
+int vmarena_prim_page_runs_add(struct vmarena_prim_page_runs *runs, uint64_t start, uint64_t end, unsigned state);
+int vmarena_prim_page_runs_flush(struct vmarena_prim_page_runs *runs);
+
+/* Bytes of this process's range that are resident and, of these, on huge pages (0 where the system does not tell). */
+int vmarena_prim_residency(const void *address, size_t size, size_t *resident, size_t *huge);
+
+/* The number of the physical page at address; 0: none. -EPERM: the kernel hides it. Any address. */
+int vmarena_prim_page_frame(const void *address, uint64_t *frame);
+
+/* ---- a process in numbers (linux/process.c, linux/perf_events.c; posix/rusage.c) ---------------------------------- */
+
+/* Reads size bytes, all or nothing, of another process's memory. -EFAULT: not all are readable. Any address and size. */
+int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size);
+
+/* Adds to *out. 0 without a change: the process has no memory. */
+int vmarena_prim_memory_totals(pid_t pid, struct vmarena_totals *out);
+
+/* As vmarena_thread_fault_counts() and vmarena_fault_counts(). */
 int vmarena_prim_fault_counts(bool thread, uint64_t *minor, uint64_t *major);
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major);
 
-struct vmarena_prim_pages_query {
-    uint64_t start, end; /* whole pages */
-    unsigned wanted;     /* not 0 */
-    unsigned *known;
-    bool by_words; /* read word by word although the system can scan: for tests */
-    bool exact; /* all of the range is mapped in this process: what cannot be looked at is an error, not "no memory" */
-};
-int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg);
-
-/* A descriptor, or a negative errno. *user_only: without what the kernel does on its behalf. */
+/* Returns a descriptor, or a negative errno. *user_only: what the kernel does on the process's behalf is not counted. */
 int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags, bool *user_only);
 int vmarena_prim_counter_read(int fd, uint64_t *value);
 
-/* ---- capabilities (linux/caps.c, linux/huge_pages.c) ---- */
+/* ---- capabilities (linux/caps.c) ---------------------------------------------------------------------------------- */
 
 /*
- * Tries everything anew; vmarena_caps() keeps the result. Leaves no mapping, descriptor, signal handler or child behind.
- * While it counts the protection keys, which takes microseconds, other threads find none free. -ENOMEM: no page to try on.
+ * Tries everything anew; vmarena_caps() remembers the result. Leaves no mapping, descriptor, signal handler or child
+ * behind. While it counts the protection keys, for some microseconds, other threads find none free. -ENOMEM: there is no
+ * page to try on.
  */
 int vmarena_prim_caps(struct vmarena_caps *out);
 
-/* As vmarena_huge_page_sizes. */
-size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count);
-
-/* ---- signals (posix/signal.c, posix/signal_stack.c) ---- */
+/* ---- signals (posix/signal.c, posix/signal_stack.c) --------------------------------------------------------------- */
 
 typedef void vmarena_prim_handler(int signo, siginfo_t *info, void *context);
 
 struct vmarena_prim_action {
     struct sigaction system;
-    _Atomic bool spent; /* SA_RESETHAND: it was called once, and stands for the default now */
+    _Atomic bool spent; /* had SA_RESETHAND and was called once: the default action has replaced it */
 };
 
 int vmarena_prim_signal_get(int signo, struct vmarena_prim_action *action);
-/* Sets handler for signo, with the flags our handler needs. */
+/* Installs handler for signo, with the flags our handler needs. */
 int vmarena_prim_signal_set(int signo, vmarena_prim_handler *handler);
 int vmarena_prim_signal_restore(int signo, const struct vmarena_prim_action *action);
-/* 1: handler is what is set now; 0: it is not. */
+/* 1: handler is the one installed now; 0: it is not. */
 int vmarena_prim_signal_is(int signo, vmarena_prim_handler *handler);
 /* Whether both call the same handler in the same way. */
 bool vmarena_prim_signal_same(const struct vmarena_prim_action *one, const struct vmarena_prim_action *other);
 
 /*
- * Hands a signal to an earlier action, from within our handler, as the kernel would have: with its mask, SA_SIGINFO,
- * SA_RESETHAND (*action is spent) and SA_NODEFER; ignored and default ones die as they must when the fault is
- * real, and a signal that somebody sent is sent again. Signal-safe.
+ * Passes a signal on to an earlier action, from within our handler, as the kernel would have delivered it: with that
+ * action's mask, SA_SIGINFO, SA_NODEFER and SA_RESETHAND (which makes *action spent). Where the action ignores the signal
+ * or is the default one, a real fault kills the process, and a signal that somebody sent is ignored or raised again.
+ * Signal-safe.
  */
 void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action);
 
 /*
- * Gives the calling thread an alternate signal stack with a guard page, unless it has one; it is freed at the thread's
- * end. Called outside signal handlers.
+ * Gives the calling thread an alternate signal stack with a guard page, unless it has one, and frees it at the thread's
+ * end. Not signal-safe. On an error *call names the system call or function that failed.
  */
-int vmarena_prim_signal_stack(void);
+int vmarena_prim_signal_stack(const char **call);
 
-/* ---- the CPU's view of a fault (posix/fault_signal.c, cpu/) ---- */
+/* ---- faults (posix/fault_signal.c, cpu/) -------------------------------------------------------------------------- */
 
-/* Whether the kernel raised the signal for an access of this thread to an address it can name. Signal-safe. */
-bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info);
+/* Whether the kernel raised the signal for a memory access of this thread, and siginfo_t has the address. Signal-safe. */
+bool vmarena_prim_fault_has_address(int signo, const siginfo_t *info);
 
-/* Whether it may be an access to an address that the kernel cannot name (non-canonical, on x86-64). Signal-safe. */
-bool vmarena_prim_fault_is_unnamed(int signo, int code);
+/*
+ * Whether it may be an access that raised a general-protection or stack-segment exception, for which the CPU keeps no
+ * address: on x86-64 that of a non-canonical address. Signal-safe.
+ */
+bool vmarena_prim_fault_is_general_protection(int signo, int code);
 
 /* Fills signo, code, address, pc and access. Signal-safe. */
 void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const siginfo_t *info, const void *context);
@@ -263,51 +356,113 @@ enum vmarena_fault_kind vmarena_prim_fault_kind(int signo, int code);
 
 /*
  * Leaves a signal handler for landing(argument) on the stack that ends below `stack`. Where the CPU's context can be
- * rewritten this returns, and the caller returns from its handler: the kernel then restores the signal mask and the
- * floating-point state of the moment of the fault. Elsewhere it jumps and does not return.
+ * rewritten this function returns, and the caller returns from its handler: the kernel then restores the signal mask and
+ * the floating-point state of the moment of the fault. Elsewhere it jumps and does not return.
  */
-void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack);
+void vmarena_prim_leave_handler(void *context, void (*landing)(void *), void *argument, uintptr_t stack);
 
-/* The stack pointer of about here, for vmarena_prim_leave: below the caller's frame. */
-#define vmarena_prim_stack_here() ((uintptr_t)__builtin_frame_address(0))
-
-/* ---- threads (posix/thread.c) ---- */
+/* The frame address of the calling function: its local variables lie below it. */
+#define vmarena_prim_frame_address() ((uintptr_t)__builtin_frame_address(0))
 
 /*
- * The library's one lock, for what is rare: registering memory, making records, installing handlers. It is held over
- * fork(2), so that a child may go on using the library. Never taken in a signal handler; not recursive.
+ * An address below everything that the calling function has on the stack (stacks grow down on every system we support),
+ * so that vmarena_prim_leave_handler() may put a frame there. One instruction where we know it; elsewhere the frame
+ * address of a function that is called for it.
  */
-void vmarena_prim_global_lock(void);
+#if defined(__x86_64__)
+static inline uintptr_t vmarena_prim_stack_pointer(void) {
+    uintptr_t here;
+    __asm__ volatile("mov %%rsp, %0" : "=r"(here));
+    return here;
+}
+#elif defined(__aarch64__)
+static inline uintptr_t vmarena_prim_stack_pointer(void) {
+    uintptr_t here;
+    __asm__ volatile("mov %0, sp" : "=r"(here));
+    return here;
+}
+#else
+__attribute__((noinline, unused)) static uintptr_t vmarena_prim_stack_pointer(void) {
+    return (uintptr_t)__builtin_frame_address(0);
+}
+#endif
+
+/*
+ * Writes the return addresses of the frame-pointer chain that starts at frame (__builtin_frame_address(0) of a running
+ * function) into pcs[0..depth), innermost first, and returns how many. The chain ends where it leaves the thread's stack
+ * or stops ascending. Asks the system once for each stack it meets. Signal-safe. (cpu/backtrace.c)
+ */
+size_t vmarena_prim_backtrace(const void *frame, void **pcs, size_t depth);
+
+/* ---- threads and fork (posix/thread.c) ---------------------------------------------------------------------------- */
+
+/*
+ * Calls attempt, which returns 0 or a negative errno, until it has succeeded once: for what is made once in a process, such
+ * as a fork handler. Unlike pthread_once(3) it returns the error, and the next call tries again. Threads that come
+ * meanwhile wait. A child of fork(2) may repeat an attempt that its parent was in the middle of. Not signal-safe.
+ */
+struct vmarena_prim_once {
+    _Atomic bool done;
+    _Atomic pid_t process; /* whose thread is in attempt; 0: none */
+};
+int vmarena_prim_once(struct vmarena_prim_once *once, int (*attempt)(void));
+
+/*
+ * The library's one lock, for rare work: registering memory, making records, installing handlers. It is held across
+ * fork(2), so that a child can go on using the library. Not signal-safe; not recursive.
+ * -ENOMEM: its fork handlers could not be registered, the lock is not taken, and the next call tries again. That cannot
+ * happen once a call of this function or of vmarena_prim_pool_lock() has succeeded.
+ */
+int vmarena_prim_global_lock(void);
 void vmarena_prim_global_unlock(void);
 
 /*
- * The lock of the record pools (base/pool.h), also held over fork(2). It may be taken while the lock above is held, and
- * nothing is taken while it is.
+ * The lock of the record pools (base/pool.h), also held across fork(2), with the same errors. It may be taken while the
+ * lock above is held; no other lock may be taken while this one is held.
  */
-void vmarena_prim_pool_lock(void);
+int vmarena_prim_pool_lock(void);
 void vmarena_prim_pool_unlock(void);
 
 /*
- * Calls before ahead of each fork(2), parent and child after it, around the lock above, which is still free in before.
- * Those that register first are called last: see pthread_atfork(3). -ENOMEM.
+ * Has fork(2) call before ahead of it, and parent and child after it. The two locks above are still free in before, and
+ * free again in parent and child. Handlers registered first run last in before (pthread_atfork(3)). -ENOMEM.
  */
 int vmarena_prim_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
-/* The calling thread's id as the system shows it (gettid(2)); cached. Signal-safe. */
+/* The calling thread's id as the system shows it (gettid(2)); asked for once and remembered. Signal-safe. */
 uint32_t vmarena_prim_thread_id(void);
 
 /* Lets other threads run: sched_yield(2). */
 void vmarena_prim_yield(void);
 
-/* Calls function(argument) when the calling thread ends. */
+/* Calls function(argument) when the calling thread ends. -ENOMEM or -EAGAIN (pthread_key_create(3)): not remembered. */
 int vmarena_prim_at_thread_exit(void (*function)(void *), void *argument);
 
-/* ---- ASan and Valgrind (prim/annotate.c) ---- */
+/* ---- AddressSanitizer and Valgrind (annotate.c) ------------------------------------------------------------------- */
 
-/* Whether this process runs under either: found once, at run time. Addresses and sizes need no alignment here. */
+/* Whether this process runs under either: found at run time. Addresses and sizes need no alignment here. */
 bool vmarena_prim_annotating(void);
-void vmarena_prim_poison(const void *address, size_t size);   /* not addressable until allowed */
+void vmarena_prim_poison(const void *address, size_t size);   /* not addressable */
 void vmarena_prim_unpoison(const void *address, size_t size); /* addressable, contents undefined */
 void vmarena_prim_defined(const void *address, size_t size);  /* addressable, contents defined */
+
+/* Former names, for a short while. */
+#define vmarena_prim_fault_is_access vmarena_prim_fault_has_address
+#define vmarena_prim_fault_is_unnamed vmarena_prim_fault_is_general_protection
+#define vmarena_prim_move_aside vmarena_prim_retire_pages
+#define vmarena_prim_punch vmarena_prim_punch_hole
+#define vmarena_prim_track vmarena_prim_write_tracking
+#define vmarena_prim_track_open vmarena_prim_write_tracking_start
+#define vmarena_prim_track_close vmarena_prim_write_tracking_stop
+#define vmarena_prim_track_collect vmarena_prim_write_tracking_collect
+#define vmarena_prim_maps vmarena_prim_walk_mappings
+#define vmarena_prim_totals vmarena_prim_memory_totals
+#define vmarena_prim_file_look vmarena_prim_file_stat
+#define vmarena_prim_leave vmarena_prim_leave_handler
+#define vmarena_prim_stack_here vmarena_prim_frame_address
+#define vmarena_prim_stack_below vmarena_prim_stack_pointer
+#define vmarena_prim_frames vmarena_prim_backtrace
+#define vmarena_prim_strict_commit(size) vmarena_prim_commit_is_limited()
+#define VMARENA_TOGETHER VMARENA_HOT
 
 #endif

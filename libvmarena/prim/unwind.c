@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
+#include "prim/prim.h"
 
 #include "prim/unwind.h"
 

@@ -8,7 +8,7 @@
  * reads acquire, so that a reader who sees a later pair also sees that the generation has moved on.
  */
 void vmarena_fault_hook_set(struct vmarena_fault_hook *hook, vmarena_fault_fn *function, void *arg) {
-    vmarena_prim_global_lock();
+    (void)vmarena_prim_global_lock(); /* cannot fail: the region was added under it */
     unsigned next = atomic_load_explicit(&hook->generation, memory_order_relaxed) + 1;
     atomic_store_explicit(&hook->pairs[next & 1].function, function, memory_order_release);
     atomic_store_explicit(&hook->pairs[next & 1].arg, arg, memory_order_release);

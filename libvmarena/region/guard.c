@@ -23,7 +23,7 @@ static bool unlock_region(struct vmarena_guards *guards) {
     return true;
 }
 
-VMARENA_TOGETHER static int marker_close(struct vmarena_guards *guards, struct runs runs, const char **call) {
+VMARENA_HOT static int marker_close(struct vmarena_guards *guards, struct runs runs, const char **call) {
     *call = "madvise(MADV_GUARD_INSTALL)";
     int error = vmarena_prim_guard_install_many(runs.first, runs.count);
     /* EINVAL: locked memory takes no marker. */
@@ -31,7 +31,7 @@ VMARENA_TOGETHER static int marker_close(struct vmarena_guards *guards, struct r
     return error;
 }
 
-VMARENA_TOGETHER static int marker_open(struct vmarena_guards *guards, struct runs runs, const char **call) {
+VMARENA_HOT static int marker_open(struct vmarena_guards *guards, struct runs runs, const char **call) {
     (void)guards;
     *call = "madvise(MADV_GUARD_REMOVE)";
     return vmarena_prim_guard_remove_many(runs.first, runs.count);
@@ -152,8 +152,8 @@ static size_t total(struct runs runs) {
     return size;
 }
 
-VMARENA_TOGETHER int vmarena_guards_open_many(struct vmarena_guards *guards, const struct vmarena_prim_range *runs,
-                                              size_t count) {
+VMARENA_HOT int vmarena_guards_open_many(struct vmarena_guards *guards, const struct vmarena_prim_range *runs,
+                                         size_t count) {
     const struct back_end *back_end = &back_ends[guards->kind];
     struct runs all = {runs, count};
     const char *call, *ignored;
@@ -163,20 +163,20 @@ VMARENA_TOGETHER int vmarena_guards_open_many(struct vmarena_guards *guards, con
     return vmarena_fail_call(error, call, total(all));
 }
 
-VMARENA_TOGETHER int vmarena_guards_close_many(struct vmarena_guards *guards, const struct vmarena_prim_range *runs,
-                                               size_t count) {
+VMARENA_HOT int vmarena_guards_close_many(struct vmarena_guards *guards, const struct vmarena_prim_range *runs,
+                                          size_t count) {
     struct runs all = {runs, count};
     const char *call;
     int error = back_ends[guards->kind].close(guards, all, &call);
     return error == 0 ? 0 : vmarena_fail_call(error, call, total(all));
 }
 
-VMARENA_TOGETHER int vmarena_guards_open(struct vmarena_guards *guards, uintptr_t start, size_t size) {
+VMARENA_HOT int vmarena_guards_open(struct vmarena_guards *guards, uintptr_t start, size_t size) {
     struct vmarena_prim_range run = {(void *)start, size};
     return size == 0 ? 0 : vmarena_guards_open_many(guards, &run, 1);
 }
 
-VMARENA_TOGETHER int vmarena_guards_close(struct vmarena_guards *guards, uintptr_t start, size_t size) {
+VMARENA_HOT int vmarena_guards_close(struct vmarena_guards *guards, uintptr_t start, size_t size) {
     struct vmarena_prim_range run = {(void *)start, size};
     return size == 0 ? 0 : vmarena_guards_close_many(guards, &run, 1);
 }

@@ -34,7 +34,7 @@ static int read_all(struct reading *reading, const struct vmarena_region *region
     reading->base = (uintptr_t)region->base;
     reading->end = reading->base + region->committed;
     reading->count = 0;
-    int error = vmarena_prim_maps(0, read_one, reading);
+    int error = vmarena_prim_walk_mappings(0, read_one, reading);
     if (error == 0 && reading->count == 0) error = -ENOENT;
     return error == 0 ? 0 : vmarena_fail(error, "the protection of the arena's pages cannot be read from /proc/self");
 }

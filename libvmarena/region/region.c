@@ -56,7 +56,7 @@ int vmarena_region_commit(struct vmarena_region *region, size_t bytes) {
     return 0;
 }
 
-VMARENA_TOGETHER int vmarena_region_protect(struct vmarena_region *region, unsigned prot) {
+VMARENA_HOT int vmarena_region_protect(struct vmarena_region *region, unsigned prot) {
     if (region->committed != 0) {
         int error = vmarena_prim_protect(region->base, region->committed, prot);
         if (error == -EPERM) return vmarena_fail(error, "mprotect: the memory is sealed");

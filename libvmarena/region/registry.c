@@ -83,11 +83,12 @@ static unsigned find_top(void) {
 }
 
 int vmarena_registry_add(uintptr_t start, uintptr_t end, struct vmarena_region *region) {
-    vmarena_prim_global_lock();
+    int error = vmarena_prim_global_lock();
+    if (error != 0) return error;
     unsigned level = find_top();
     /* First every node, which may fail; then the entries, which cannot. */
     struct walk what = {.make = true};
-    int error = walk(&root, level, start, end - 1, &what);
+    error = walk(&root, level, start, end - 1, &what);
     what = (struct walk){.set = true, .entry = (uintptr_t)region};
     if (error == 0) error = walk(&root, level, start, end - 1, &what);
     vmarena_prim_global_unlock();
@@ -96,7 +97,7 @@ int vmarena_registry_add(uintptr_t start, uintptr_t end, struct vmarena_region *
 
 void vmarena_registry_remove(uintptr_t start, uintptr_t end) {
     struct walk what = {.set = true, .entry = 0};
-    vmarena_prim_global_lock();
+    (void)vmarena_prim_global_lock(); /* cannot fail: the region was added under it */
     (void)walk(&root, find_top(), start, end - 1, &what);
     vmarena_prim_global_unlock();
 }

@@ -51,7 +51,8 @@ static size_t take_entry(void) {
 }
 
 void vmarena_shared_table_add(struct vmarena_region *region) {
-    vmarena_prim_global_lock();
+    region->entry = 0;
+    if (vmarena_prim_global_lock() != 0) return;
     region->entry = make() ? take_entry() : 0;
     if (region->entry != 0) {
         uintptr_t start = (uintptr_t)region->outer;
@@ -66,7 +67,7 @@ void vmarena_shared_table_add(struct vmarena_region *region) {
 
 void vmarena_shared_table_remove(struct vmarena_region *region) {
     if (region->entry == 0) return;
-    vmarena_prim_global_lock();
+    (void)vmarena_prim_global_lock(); /* cannot fail: the entry was made under it */
     *entry_at(directory, region->entry - 1) = (struct vmarena_shared_entry){.start = directory->next};
     directory->next = region->entry;
     vmarena_prim_global_unlock();
@@ -142,7 +143,7 @@ static void sort(struct vmarena_shared_entry *entries, size_t count) {
 void vmarena_shared_owners_read(struct vmarena_shared_owners *owners, pid_t pid) {
     struct search search = {owners, pid};
     *owners = (struct vmarena_shared_owners){.entries = NULL};
-    (void)vmarena_prim_maps(pid, look_for_directory, &search);
+    (void)vmarena_prim_walk_mappings(pid, look_for_directory, &search);
     sort(owners->entries, owners->count);
 }
 

@@ -31,14 +31,10 @@ static int save_run(const struct vmarena_pages *pages, void *arg) {
 
 /* Copies the pages that are there; the others are zero in the copy, too. */
 static int save_resident(struct saving *saving) {
-    unsigned known;
     uint64_t base = (uintptr_t)saving->snapshot->arena->region.base;
-    struct vmarena_prim_pages_query query = {.start = base,
-                                             .end = base + saving->snapshot->size,
-                                             .wanted = VMARENA_PAGE_DIRTY,
-                                             .known = &known,
-                                             .exact = true};
-    return vmarena_prim_pages(0, &query, save_run, saving);
+    struct vmarena_prim_page_walk walk = {
+        .start = base, .end = base + saving->snapshot->size, .wanted = VMARENA_PAGE_DIRTY, .exact = true};
+    return vmarena_prim_walk_pages(0, &walk, save_run, saving);
 }
 
 /* Where the system does not tell which pages are there, all are copied. Those of a memory file may be there and not mapped. */

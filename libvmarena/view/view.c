@@ -102,7 +102,7 @@ static int map_in(struct record *record, const struct window *window, const stru
         return vmarena_fail(error, "mmap: the file is sealed against writing (fcntl(2), F_SEAL_WRITE)");
     if (error == -ENODEV) return vmarena_fail(error, "mmap: the file system cannot map files");
     if (error != 0) return vmarena_fail_call(error, "mmap", place->length);
-    error = vmarena_prim_file_look(record->fd, &file);
+    error = vmarena_prim_file_stat(record->fd, &file);
     if (error != 0) return vmarena_fail_call(error, "fstat", 0);
     return file.size < window->offset + window->size ? shrank(window, file.size) : 0;
 }
@@ -201,7 +201,7 @@ static int check_options(const struct vmarena_view_options *options) {
 }
 
 static int check_file(int fd, struct vmarena_prim_file *file) {
-    int error = vmarena_prim_file_look(fd, file);
+    int error = vmarena_prim_file_stat(fd, file);
     if (error != 0) return vmarena_fail_call(error, "fstat", 0);
     const char *special = file->special;
     if (special == NULL && vmarena_prim_file_is_huge(fd)) special = "a file on hugetlbfs";
@@ -367,7 +367,7 @@ static int check_move(const struct record *record, uint64_t offset, size_t lengt
     if (length > record->capacity)
         return vmarena_fail(-ERANGE, "vmarena_view_move: the view has room for %zu bytes, not %zu", record->capacity,
                             length);
-    int error = vmarena_prim_file_look(record->fd, &file);
+    int error = vmarena_prim_file_stat(record->fd, &file);
     if (error != 0) return vmarena_fail_call(error, "fstat", 0);
     if (offset >= file.size)
         return vmarena_fail(-ERANGE, "vmarena_view_move: offset %llu is at or past the end of the file of %llu bytes",
@@ -381,18 +381,18 @@ static int check_move(const struct record *record, uint64_t offset, size_t lengt
 }
 
 /*
- * Made elsewhere first, so that on an error nothing has changed; then it replaces what is there. -ENOSYS: no address space
- * for it elsewhere, or a system that moves no mappings.
+ * Made elsewhere first, so that on an error nothing has changed; then it replaces what is there. -EOPNOTSUPP: there is no
+ * address space for it elsewhere, or this system moves no mappings.
  */
 static int put_by_moving(struct record *record, const struct window *window) {
     void *stage;
     size_t size = record->region.size;
     int error = vmarena_prim_map(&stage, size, record->unit, VMARENA_NONE, false);
-    if (error != 0) return -ENOSYS;
+    if (error != 0) return -EOPNOTSUPP;
     struct place from = place_of(record, window, stage), to = place_of(record, window, record->region.base);
     size_t before = (size_t)(from.pages - (char *)stage), after = size - before - from.length;
     error = put(record, window, stage);
-    if (error == 0 && (error = vmarena_prim_move(from.pages, from.length, to.pages)) != 0)
+    if (error == 0 && (error = vmarena_prim_move_mapping(from.pages, from.length, to.pages)) != 0)
         (void)vmarena_fail_call(error, "mremap", from.length);
     if (error != 0) {
         (void)vmarena_prim_unmap(stage, size);
@@ -439,7 +439,7 @@ int vmarena_view_move(struct vmarena_view *view, uint64_t offset, size_t length)
     bool locks = (record->options.flags & VMARENA_LOCK) != 0; /* for both at once RLIMIT_MEMLOCK may not be enough */
     if (locks) (void)vmarena_prim_unlock(old.pages, old.length);
     error = put_by_moving(record, &window);
-    if (error == -ENOSYS) error = put_in_place(record, &window);
+    if (error == -EOPNOTSUPP) error = put_in_place(record, &window);
     if (error != 0) {
         if (locks) (void)vmarena_prim_lock(old.pages, old.length);
         return error;
@@ -542,7 +542,7 @@ int vmarena_view_info(const struct vmarena_view *view, struct vmarena_view_info 
     struct vmarena_prim_file file;
     if (record == NULL) return -EBADF;
     if (out == NULL) return vmarena_fail(-EINVAL, "vmarena_view_info: the pointer to the result is NULL");
-    int error = vmarena_prim_file_look(record->fd, &file);
+    int error = vmarena_prim_file_stat(record->fd, &file);
     if (error != 0) return vmarena_fail_call(error, "fstat", 0);
     const struct place *place = &record->place;
     *out = (struct vmarena_view_info){.mode = record->options.mode,

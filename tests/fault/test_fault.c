@@ -407,7 +407,7 @@ static void test_signal_codes(void **state) {
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         siginfo_t info = {.si_signo = codes[i].signo, .si_code = codes[i].code};
         info.si_addr = object + 24;
-        if (vmarena_prim_fault_is_access(codes[i].signo, &info) != codes[i].access)
+        if (vmarena_prim_fault_has_address(codes[i].signo, &info) != codes[i].access)
             fail_msg("signal %d, code %d", codes[i].signo, codes[i].code);
         assert_int_equal(vmarena_prim_fault_kind(codes[i].signo, codes[i].code), codes[i].kind);
         if (codes[i].access) continue;

@@ -91,7 +91,7 @@ static void compare(pid_t pid) {
     assert_int_equal(vmarena_maps(pid, write_line, &got), 0);
     assert_int_equal(got.length, wanted.length);
     assert_same_text(&wanted, &got, wanted.length);
-    int error = vmarena_prim_maps_by_query(pid, write_line, &asked);
+    int error = vmarena_prim_walk_mappings_by_query(pid, write_line, &asked);
     if (error != -EOPNOTSUPP) {
         assert_int_equal(error, 0);
         append(&wanted, "", 1);
@@ -575,7 +575,7 @@ static void test_scan_and_words_agree(void **state) {
     (void)state;
     int fd;
     char *file = map_file(8, 8 * page, MAP_PRIVATE, &fd), *pages = small_pages(300);
-    unsigned wanted = VMARENA_PAGE_RESIDENT | VMARENA_PAGE_DIRTY | VMARENA_PAGE_FILE | VMARENA_PAGE_SHARED, known, also;
+    unsigned wanted = VMARENA_PAGE_RESIDENT | VMARENA_PAGE_DIRTY | VMARENA_PAGE_FILE | VMARENA_PAGE_SHARED, known;
     for (size_t i = 0; i < 300; i += i % 50 == 0 ? 25 : 1) pages[i * page] = 1;
     (void)peek(file + page);
     file[3 * page] = 'x';
@@ -583,14 +583,13 @@ static void test_scan_and_words_agree(void **state) {
     for (size_t i = 0; i < 2; i++) {
         size_t count = i == 0 ? 300 : 8;
         struct runs by_scan = look(starts[i], count, wanted, &known), by_words = {.count = 0};
-        struct vmarena_prim_pages_query wish = {.start = (uintptr_t)starts[i],
-                                                .end = (uintptr_t)starts[i] + count * page,
-                                                .wanted = wanted,
-                                                .known = &also,
-                                                .by_words = true};
-        assert_int_equal(vmarena_prim_pages(0, &wish, add_run, &by_words), 0);
+        struct vmarena_prim_page_walk walk = {.start = (uintptr_t)starts[i],
+                                              .end = (uintptr_t)starts[i] + count * page,
+                                              .wanted = wanted,
+                                              .by_words = true};
+        assert_int_equal(vmarena_prim_walk_pages(0, &walk, add_run, &by_words), 0);
         assert_int_equal(known, wanted);
-        assert_int_equal(also, wanted);
+        assert_int_equal(walk.known, wanted);
         assert_true(by_scan.count > 1);
         assert_int_equal(by_scan.count, by_words.count);
         assert_memory_equal(by_scan.run, by_words.run, by_scan.count * sizeof by_scan.run[0]);
@@ -747,10 +746,8 @@ static void test_the_whole_address_space(void **state) {
     assert_true(again > 0 && again < bytes);
     /* And word by word, which must not be tried for what is not mapped. */
     uint64_t by_words = 0;
-    unsigned known;
-    struct vmarena_prim_pages_query wish = {
-        .end = (uint64_t)1 << 47, .wanted = VMARENA_PAGE_RESIDENT, .known = &known, .by_words = true};
-    assert_int_equal(vmarena_prim_pages(0, &wish, count_bytes, &by_words), 0);
+    struct vmarena_prim_page_walk walk = {.end = (uint64_t)1 << 47, .wanted = VMARENA_PAGE_RESIDENT, .by_words = true};
+    assert_int_equal(vmarena_prim_walk_pages(0, &walk, count_bytes, &by_words), 0);
     assert_true(by_words + 64 * page >= bytes && by_words <= bytes + 64 * page);
 }
 

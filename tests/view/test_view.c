@@ -684,7 +684,7 @@ static void test_what_is_read_ends_with_the_file(void **state) {
     struct vmarena_prim_file file;
     int fd = make_file(2 * page);
     struct vmarena_view *view = view_of(NULL);
-    assert_int_equal(vmarena_prim_file_look(fd, &file), 0);
+    assert_int_equal(vmarena_prim_file_stat(fd, &file), 0);
     assert_int_equal(file.size, 2 * page);
     assert_int_equal(ftruncate(fd, 5), 0);
     size_t got;

@@ -98,7 +98,7 @@ static void handle(int signo, siginfo_t *info, void *context) {
     thread->context = context;
     thread->told = false;
     bool dealt = vmarena_handle_signal(signo, info, context);
-    if (!dealt && !thread->told && vmarena_prim_fault_is_access(signo, info)) {
+    if (!dealt && !thread->told && vmarena_prim_fault_has_address(signo, info)) {
         struct vmarena_prim_action action = read_behind(index_of(signo));
         struct vmarena_fault fault;
         vmarena_prim_fault_read(&fault, signo, info, context);

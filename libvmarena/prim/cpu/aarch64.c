@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #if defined(__linux__) && defined(__aarch64__)
@@ -45,7 +43,7 @@ void vmarena_prim_read_context(struct vmarena_fault *fault, const void *context)
 
 bool vmarena_prim_context_has_access(void) { return true; }
 
-void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
+void vmarena_prim_leave_handler(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
     ucontext_t *saved = context;
     uintptr_t top = (stack - VMARENA_RED_ZONE) & ~(uintptr_t)15; /* AAPCS64 6.4.5: 16-byte aligned */
     vmarena_prim_forget_frames((uintptr_t)saved->uc_mcontext.sp, top);

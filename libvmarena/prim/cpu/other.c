@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
+/* CPUs and systems whose saved context we do not rewrite: the handler is left by a jump. */
 #include "prim/prim.h"
 
 #if !defined(__linux__) || !(defined(__x86_64__) || defined(__i386__) || defined(__aarch64__))
 
-#include <signal.h>
-
 #include "prim/internal.h"
+
+#ifdef __OpenBSD__
+#define SAVED_MASK(context) ((sigset_t){(unsigned)(context)->sc_mask}) /* its ucontext_t is a struct sigcontext */
+#else
+#define SAVED_MASK(context) ((context)->uc_sigmask)
+#endif
 
 void vmarena_prim_read_context(struct vmarena_fault *fault, const void *context) {
 #if defined(__linux__) && defined(__riscv)
@@ -19,10 +22,11 @@ void vmarena_prim_read_context(struct vmarena_fault *fault, const void *context)
 
 bool vmarena_prim_context_has_access(void) { return false; }
 
-void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
-    ucontext_t *saved = context;
+void vmarena_prim_leave_handler(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
+    const ucontext_t *saved = context;
+    sigset_t mask = SAVED_MASK(saved);
     (void)stack;
-    (void)pthread_sigmask(SIG_SETMASK, &saved->uc_sigmask, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
     landing(argument);
 }
 

@@ -1,42 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #if defined(__linux__) && defined(__x86_64__)
 
-#include <ucontext.h>
-
+#include "prim/cpu/x86_page_fault.h"
 #include "prim/internal.h"
-
-#define PAGE_FAULT_TRAP 14 /* Intel SDM volume 3, 6.15: #PF, and its error code's bits W/R and I/D */
-#define ERROR_WRITE 2
-#define ERROR_FETCH 16
 
 void vmarena_prim_read_context(struct vmarena_fault *fault, const void *context) {
     const greg_t *registers = ((const ucontext_t *)context)->uc_mcontext.gregs;
     fault->pc = (void *)(uintptr_t)registers[REG_RIP];
-    if (registers[REG_TRAPNO] != PAGE_FAULT_TRAP) return;
-    if (registers[REG_ERR] & ERROR_FETCH) fault->access = VMARENA_ACCESS_EXEC;
-    else if (registers[REG_ERR] & ERROR_WRITE) fault->access = VMARENA_ACCESS_WRITE;
-    else fault->access = VMARENA_ACCESS_READ;
+    fault->access = vmarena_prim_x86_access(registers);
 }
 
 bool vmarena_prim_context_has_access(void) { return true; }
 
 /* The x87 stack must be empty at a function's entry (System V ABI, AMD64: 3.2.1). A fault in the middle of a long double
- * expression leaves values there, which no siglongjmp takes away: the ninth overflows it. The modes stay. */
+ * expression leaves values there, and siglongjmp does not remove them: after eight, the stack overflows. The control word
+ * stays. */
 static void empty_x87_stack(mcontext_t *machine) {
     if (machine->fpregs == NULL) return;
     machine->fpregs->ftw = 0;
     machine->fpregs->swd &= (uint16_t)~0x3800; /* the top of the stack */
 }
 
-void vmarena_prim_leave(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
+void vmarena_prim_leave_handler(void *context, void (*landing)(void *), void *argument, uintptr_t stack) {
     ucontext_t *saved = context;
     greg_t *registers = saved->uc_mcontext.gregs;
-    /* System V ABI, AMD64: 3.2.2, the red zone of 128 bytes, and a stack pointer of 8 modulo 16 at a function's entry;
-     * 3.2.1, the direction flag clear. */
+    /* System V ABI, AMD64, 3.2.2: the red zone of 128 bytes; the stack pointer is 8 modulo 16 at a function's entry. 3.2.1:
+     * the direction flag is clear. */
     uintptr_t top = ((stack - VMARENA_RED_ZONE) & ~(uintptr_t)15) - sizeof(void *);
     vmarena_prim_forget_frames((uintptr_t)registers[REG_RSP], top);
     registers[REG_RSP] = (greg_t)top;

@@ -6,15 +6,12 @@
  * gives back all it took.
  */
 
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #ifdef __linux__
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -24,6 +21,8 @@
 #include "prim/internal.h"
 #include "prim/linux/huge_pages.h"
 #include "prim/linux/kernel_abi.h"
+#include "prim/linux/maps.h"
+#include "prim/linux/pagemap_scan.h"
 #include "prim/linux/proc.h"
 
 #define DENY_ACCESS 1 /* PKEY_DISABLE_ACCESS, asm-generic/mman-common.h */
@@ -44,9 +43,6 @@ static bool tried(bool (*attempt)(char *pages, size_t page)) {
     return works;
 }
 
-/* Whether the page faults: a system call that writes there says EFAULT, where an access of ours would raise SIGSEGV. */
-static bool faults(void *page) { return uname(page) != 0 && errno == EFAULT; }
-
 static bool resident(void *page, size_t size) {
     unsigned char state;
     return mincore(page, size, &state) == 0 && (state & 1) != 0;
@@ -55,7 +51,8 @@ static bool resident(void *page, size_t size) {
 static bool advise_vector(int process, char *pages, size_t page) {
     struct iovec ranges[] = {{pages, page}, {pages + 2 * page, page}};
     long got = syscall(SYS_process_madvise, process, ranges, 2, MADV_GUARD_INSTALL, 0);
-    return got == (long)(2 * page) && faults(pages) && !faults(pages + page) && faults(pages + 2 * page);
+    return got == (long)(2 * page) && vmarena_prim_write_faults(pages) && !vmarena_prim_write_faults(pages + page) &&
+           vmarena_prim_write_faults(pages + 2 * page);
 }
 
 static bool vectored_madvise(char *pages, size_t page) {
@@ -74,28 +71,36 @@ static bool populate(char *pages, size_t page) {
 static bool wipe_on_fork(char *pages, size_t page) { return madvise(pages, page, MADV_WIPEONFORK) == 0; }
 
 static bool procmap_query(char *pages, size_t page) {
-    struct vmarena_procmap_query query = {.size = sizeof query, .address = (uint64_t)(uintptr_t)pages};
+    struct vmarena_mapping found;
+    uint64_t start = (uintptr_t)pages;
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
-    bool works = ioctl(fd, VMARENA_PROCMAP_QUERY_IOCTL, &query) == 0 && query.start <= query.address &&
-                 query.address + PAGES * page <= query.end;
+    bool works = vmarena_prim_query_maps(fd, start, false, &found, NULL, 0) == 0 && found.start <= start &&
+                 start + PAGES * page <= found.end;
     close(fd);
     return works;
 }
 
+static int note_region(uint64_t start, uint64_t end, uint64_t categories, void *arg) {
+    uint64_t *region = arg;
+    (void)categories;
+    region[0] = start;
+    region[1] = end;
+    return 1;
+}
+
 static bool pagemap_scan(char *pages, size_t page) {
-    struct vmarena_scan_region region = {.start = 0};
-    struct vmarena_scan scan = {.size = sizeof scan,
-                                .start = (uint64_t)(uintptr_t)pages,
-                                .end = (uint64_t)(uintptr_t)pages + PAGES * page,
-                                .regions = (uint64_t)(uintptr_t)&region,
-                                .region_count = 1,
-                                .category_mask = VMARENA_SCAN_PRESENT,
-                                .return_mask = VMARENA_SCAN_PRESENT};
+    uint64_t start = (uintptr_t)pages, end = start + PAGES * page, region[2] = {0, 0};
+    struct vmarena_pagemap_scan scan = {.start = start,
+                                        .end = end,
+                                        .all_of = VMARENA_SCAN_PRESENT,
+                                        .reported = VMARENA_SCAN_PRESENT,
+                                        .function = note_region,
+                                        .arg = region};
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     pages[0] = 1; /* a huge page may bring more in */
-    bool works = ioctl(fd, VMARENA_SCAN_IOCTL, &scan) == 1 && region.start == scan.start && region.end <= scan.end;
+    bool works = vmarena_prim_scan_pagemap(fd, &scan) == 1 && region[0] == start && region[1] <= end;
     close(fd);
     return works;
 }
@@ -105,42 +110,31 @@ static bool seal(char *pages, size_t page) { return (void)page, syscall(SYS_msea
 
 static bool vma_names(char *pages, size_t page) { return vmarena_prim_name(pages, page, "vmarena") == 0; }
 
-/* Restricted to faults of user code first: that is what an unprivileged process may have (Linux 5.11). */
-static int open_userfaultfd(void) {
-    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-    return fd >= 0 ? fd : (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-}
-
 static void find_userfaultfd(struct vmarena_caps *caps) {
-    struct uffdio_api api = {.api = UFFD_API};
-    int fd = open_userfaultfd();
+    uint64_t features = 0;
+    int fd = vmarena_prim_open_userfaultfd(&features);
     if (fd < 0) return;
-    caps->userfaultfd = ioctl(fd, UFFDIO_API, &api) == 0;
-    caps->userfaultfd_wp = caps->userfaultfd && (api.features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0;
+    caps->userfaultfd = true;
+    caps->userfaultfd_wp = (features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0;
     close(fd);
-}
-
-static int open_counter(uint32_t type, uint64_t config) {
-    struct perf_event_attr event = {.type = type, .size = sizeof event, .config = config};
-    event.exclude_kernel = event.exclude_hv = 1; /* all that perf_event_paranoid 2, the kernel's default, allows */
-    return (int)syscall(SYS_perf_event_open, &event, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
 static bool perf_counters(char *pages, size_t page) {
     uint64_t before, after;
-    int fd = open_counter(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_PAGE_FAULTS);
+    bool user_only;
+    int fd = vmarena_prim_counter_open(VMARENA_COUNT_PAGE_FAULTS, 0, 0, &user_only);
     (void)page;
     if (fd < 0) return false;
-    bool works = read(fd, &before, sizeof before) == sizeof before;
+    bool works = vmarena_prim_counter_read(fd, &before) == 0;
     *(volatile char *)pages = 1;
-    works = works && read(fd, &after, sizeof after) == sizeof after && after > before;
+    works = works && vmarena_prim_counter_read(fd, &after) == 0 && after > before;
     close(fd);
     return works;
 }
 
 static bool perf_tlb(void) {
-    int fd = open_counter(PERF_TYPE_HW_CACHE, PERF_COUNT_HW_CACHE_DTLB | PERF_COUNT_HW_CACHE_OP_READ << 8 |
-                                                  PERF_COUNT_HW_CACHE_RESULT_MISS << 16);
+    bool user_only;
+    int fd = vmarena_prim_counter_open(VMARENA_COUNT_DTLB_LOAD_MISSES, 0, 0, &user_only);
     if (fd < 0) return false;
     close(fd);
     return true;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
-#include "prim/linux/huge_pages.h"
+#include "prim/prim.h"
 
 #ifdef __linux__
 
@@ -10,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "prim/linux/huge_pages.h"
 #include "prim/linux/proc.h"
-#include "prim/prim.h"
 
 /* The kernel names both kinds of huge page by their size in KiB. The sizes are powers of two, so that asking for each
  * by name gives them in order, without a directory stream (which would call malloc). */

@@ -50,25 +50,4 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 
-/* PAGEMAP_SCAN on /proc/PID/pagemap: Linux 6.7. */
-struct vmarena_scan_region {
-    uint64_t start, end, categories;
-};
-struct vmarena_scan {
-    uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages;
-    uint64_t category_inverted, category_mask, category_any_of, return_mask;
-};
-#define VMARENA_SCAN_PRESENT ((uint64_t)1 << 3)
-#define VMARENA_SCAN_HUGE ((uint64_t)1 << 6)
-#define VMARENA_SCAN_IOCTL _IOWR('f', 16, struct vmarena_scan)
-
-/* PROCMAP_QUERY on /proc/PID/maps: Linux 6.11. */
-struct vmarena_procmap_query {
-    uint64_t size, flags, address;
-    uint64_t start, end, vma_flags, page_size, offset, inode;
-    uint32_t device_major, device_minor, name_size, build_id_size;
-    uint64_t name, build_id;
-};
-#define VMARENA_PROCMAP_QUERY_IOCTL _IOWR('f', 17, struct vmarena_procmap_query)
-
 #endif

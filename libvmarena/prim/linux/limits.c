@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #ifdef __linux__
@@ -13,8 +11,8 @@
 
 #include "prim/linux/proc.h"
 
-/* mlockall(2) with MCL_FUTURE: mapped writable, all of a reservation would be brought in at once. Locked memory tells
- * itself by refusing to be given back. */
+/* mlockall(2) with MCL_FUTURE: as soon as a reservation is mapped writable, the kernel brings all of it in. Locked memory
+ * refuses to be discarded. */
 static bool locks_future(void) {
     void *page = NULL;
     size_t size = vmarena_prim_page_size();
@@ -24,9 +22,8 @@ static bool locks_future(void) {
     return locked;
 }
 
-bool vmarena_prim_strict_commit(size_t size) {
+bool vmarena_prim_commit_is_limited(void) {
     struct rlimit data = {.rlim_cur = RLIM_INFINITY}, space = data;
-    (void)size;
     /* RLIMIT_AS counts a reservation either way; committing by steps at least keeps RLIMIT_DATA from counting it. */
     if (vmarena_prim_read_number("/proc/sys/vm/overcommit_memory") == 2) return true;
     (void)getrlimit(RLIMIT_DATA, &data);
@@ -35,14 +32,15 @@ bool vmarena_prim_strict_commit(size_t size) {
 }
 
 void vmarena_prim_map_entries(size_t *used, size_t *limit) {
-    char text[4096];
+    char text[4096], *line;
+    struct vmarena_lines lines = {.text = text, .size = sizeof text};
     *used = 0;
     *limit = vmarena_prim_read_number("/proc/sys/vm/max_map_count");
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    for (ssize_t got; (got = read(fd, text, sizeof text)) > 0;)
-        for (ssize_t i = 0; i < got; i++) *used += text[i] == '\n';
-    close(fd);
+    lines.fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (lines.fd < 0) return;
+    while (vmarena_prim_next_line(&lines, &line) == 1) continue;
+    *used = lines.count;
+    close(lines.fd);
 }
 
 #endif

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #ifdef __linux__
@@ -12,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "prim/internal.h"
 #include "prim/linux/kernel_abi.h"
 
 int vmarena_prim_discard(void *address, size_t size) { return madvise(address, size, MADV_DONTNEED) == 0 ? 0 : -errno; }
@@ -26,13 +25,14 @@ static int guard_advice(void *address, size_t size, int advice) {
 int vmarena_prim_guard_install(void *address, size_t size) { return guard_advice(address, size, MADV_GUARD_INSTALL); }
 int vmarena_prim_guard_remove(void *address, size_t size) { return guard_advice(address, size, MADV_GUARD_REMOVE); }
 
-/* Emulators accept any advice and do nothing. So the page must really fault: a system call that writes there says
- * EFAULT, where an access of ours would raise SIGSEGV. */
+bool vmarena_prim_write_faults(void *page) { return uname(page) != 0 && errno == EFAULT; }
+
+/* Emulators accept any advice and do nothing. So the page must really fault. */
 static bool try_markers(void) {
     void *page;
     size_t size = vmarena_prim_page_size();
     if (vmarena_prim_map(&page, size, size, VMARENA_READ | VMARENA_WRITE, false) != 0) return false;
-    bool works = vmarena_prim_guard_install(page, size) == 0 && uname(page) != 0 && errno == EFAULT;
+    bool works = vmarena_prim_guard_install(page, size) == 0 && vmarena_prim_write_faults(page);
     munmap(page, size);
     return works;
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #ifdef __linux__
@@ -14,17 +12,17 @@
 #include "prim/linux/kernel_abi.h"
 
 int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift) {
-    /* Accounted (no MAP_NORESERVE): pages promised now are there later, instead of a SIGBUS at the first touch. */
+    /* Without MAP_NORESERVE, so that the pages are set aside now: otherwise the first touch could raise SIGBUS. */
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)(shift << MAP_HUGE_SHIFT);
-    /* With MAP_FIXED the kernel unmaps what is there before it looks into the pool, and leaves a hole where that is too
-     * small: so it is asked elsewhere first. */
+    /* With MAP_FIXED the kernel unmaps what is there before it looks into the pool, and leaves a hole where the pool is too
+     * small. So the first attempt is made elsewhere. */
     void *trial = NULL;
     int error = vmarena_prim_mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0, &trial);
     if (error != 0) return error;
     munmap(trial, size);
     error = vmarena_prim_mmap(address, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0, NULL);
     if (error == 0) return 0;
-    /* Another process was faster. */
+    /* Another process took the pages meanwhile. */
     int undone = vmarena_prim_mmap(address, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
                                    -1, 0, NULL);
     return undone != 0 ? -ENOTRECOVERABLE : error;
@@ -40,22 +38,21 @@ int vmarena_prim_name(void *address, size_t size, const char *name) {
     return errno == EINVAL ? -EOPNOTSUPP : -errno; /* EINVAL: compiled out (CONFIG_ANON_VMA_NAME) */
 }
 
-int vmarena_prim_move(void *from, size_t size, void *to) {
+int vmarena_prim_move_mapping(void *from, size_t size, void *to) {
     return mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
 }
 
-int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside) {
+int vmarena_prim_retire_pages(void *address, size_t size, size_t align, void **retired) {
     void *place;
     int error = vmarena_prim_map(&place, size, align, VMARENA_NONE, false);
     if (error != 0) return error;
-    /* DONTUNMAP, for file mappings since Linux 5.13: the mapping stays and only its page table moves, by whole nodes where
-     * both addresses are aligned alike, so that there is no moment without a mapping, and nothing to tear down. */
+    /* DONTUNMAP: there is no moment in which nothing is mapped at address. */
     if (mremap(address, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, place) == MAP_FAILED) {
         error = -errno;
         munmap(place, size);
         return error;
     }
-    *aside = place;
+    *retired = place;
     return 0;
 }
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #ifdef __linux__
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "prim/linux/kernel_abi.h"
-#include "prim/linux/proc.h"
+#include "prim/linux/maps.h"
+
+/* ---- line by line: proc_pid_maps(5) ------------------------------------------------------------------------------- */
 
 /* "7f0000000000-7f0000001000 r-xp 00002000 fe:00 1234    /usr/lib/a.so" */
 static bool parse_mapping(char *line, struct vmarena_mapping *out) {
@@ -35,71 +35,93 @@ static bool parse_mapping(char *line, struct vmarena_mapping *out) {
     return true;
 }
 
-int vmarena_prim_maps(pid_t pid, vmarena_maps_fn *function, void *arg) {
-    struct vmarena_lines lines = {.fd = vmarena_prim_proc_open(pid, "maps")};
+int vmarena_prim_read_maps(struct vmarena_lines *lines, vmarena_maps_fn *function, void *arg) {
     struct vmarena_mapping mapping;
     char *line;
-    bool any = false;
-    int result = lines.fd;
-    if (result < 0) return result == VMARENA_NO_MEMORY ? 0 : result;
-    for (; (result = vmarena_prim_next_line(&lines, &line)) == 1; any = true) {
+    int result;
+    while ((result = vmarena_prim_next_line(lines, &line)) == 1) {
         result = parse_mapping(line, &mapping) ? function(&mapping, arg) : -EOPNOTSUPP;
-        if (result != 0) break;
+        if (result != 0) return result;
     }
-    if (result == 0 && any && !vmarena_prim_has_memory(lines.fd))
-        result = -ESRCH; /* the list ended because the process did */
-    close(lines.fd);
     return result;
 }
 
-/* PROCMAP_QUERY: flags as in linux/fs.h. */
+int vmarena_prim_walk_mappings(pid_t pid, vmarena_maps_fn *function, void *arg) {
+    char text[VMARENA_LINES_SIZE];
+    struct vmarena_lines lines = {.fd = vmarena_prim_proc_open(pid, "maps"), .text = text, .size = sizeof text};
+    if (lines.fd < 0) return lines.fd == VMARENA_NO_MEMORY ? 0 : lines.fd;
+    int result = vmarena_prim_read_maps(&lines, function, arg);
+    /* Where the list ended early because the process did, its memory is gone now. */
+    int memory = result == 0 && lines.count != 0 ? vmarena_prim_check_memory(lines.fd) : 0;
+    close(lines.fd);
+    if (memory == VMARENA_NO_MEMORY) return -ESRCH;
+    return memory != 0 ? memory : result;
+}
+
+/* ---- by PROCMAP_QUERY --------------------------------------------------------------------------------------------- */
+
+/* The layout of the ioctl's argument and its flags: struct procmap_query in linux/fs.h. */
+struct procmap_query {
+    uint64_t size, flags, address;
+    uint64_t start, end, vma_flags, page_size, offset, inode;
+    uint32_t device_major, device_minor, name_size, build_id_size;
+    uint64_t name, build_id;
+};
+#define QUERY _IOWR('f', 17, struct procmap_query)
 #define QUERY_READ 1u
 #define QUERY_WRITE 2u
 #define QUERY_EXEC 4u
 #define QUERY_SHARED 8u
 #define QUERY_OR_NEXT 16u
-#define NAME_SIZE 4352 /* PATH_MAX and what is written after a path, as " (deleted)" */
+#define NAME_SIZE 4352 /* PATH_MAX and what the kernel writes after a path, such as " (deleted)" */
 
-static int query(int fd, uint64_t address, bool or_next, struct vmarena_mapping *out, char name[NAME_SIZE]) {
-    struct vmarena_procmap_query query = {.size = sizeof query,
-                                          .flags = or_next ? QUERY_OR_NEXT : 0,
-                                          .address = address,
-                                          .name = (uint64_t)(uintptr_t)name,
-                                          .name_size = NAME_SIZE};
-    name[0] = '\0';
-    if (ioctl(fd, VMARENA_PROCMAP_QUERY_IOCTL, &query) != 0) return -errno;
-    if (query.name_size == 0) name[0] = '\0';
-    *out = (struct vmarena_mapping){.start = query.start,
-                                    .end = query.end,
-                                    .offset = query.offset,
-                                    .inode = query.inode,
-                                    .device_major = query.device_major,
-                                    .device_minor = query.device_minor,
-                                    .prot = (query.vma_flags & QUERY_READ ? VMARENA_READ : 0) |
-                                            (query.vma_flags & QUERY_WRITE ? VMARENA_WRITE : 0) |
-                                            (query.vma_flags & QUERY_EXEC ? VMARENA_EXEC : 0),
-                                    .shared = (query.vma_flags & QUERY_SHARED) != 0,
-                                    .name = name,
+static void convert(const struct procmap_query *query, struct vmarena_mapping *out) {
+    *out = (struct vmarena_mapping){.start = query->start,
+                                    .end = query->end,
+                                    .offset = query->offset,
+                                    .inode = query->inode,
+                                    .device_major = query->device_major,
+                                    .device_minor = query->device_minor,
+                                    .prot = (query->vma_flags & QUERY_READ ? VMARENA_READ : 0) |
+                                            (query->vma_flags & QUERY_WRITE ? VMARENA_WRITE : 0) |
+                                            (query->vma_flags & QUERY_EXEC ? VMARENA_EXEC : 0),
+                                    .shared = (query->vma_flags & QUERY_SHARED) != 0,
+                                    .name = "",
                                     .owner_name = ""};
+}
+
+int vmarena_prim_query_maps(int fd, uint64_t address, bool or_next, struct vmarena_mapping *out, char *name,
+                            size_t size) {
+    struct procmap_query query = {.size = sizeof query,
+                                  .flags = or_next ? QUERY_OR_NEXT : 0,
+                                  .address = address,
+                                  .name = (uint64_t)(uintptr_t)name,
+                                  .name_size = (uint32_t)size};
+    if (size != 0) name[0] = '\0';
+    if (ioctl(fd, QUERY, &query) != 0) return -errno;
+    convert(&query, out);
+    if (query.name_size != 0) out->name = name;
     return 0;
 }
 
-static bool is_unknown(int error) { return error == -ENOTTY || error == -EINVAL || error == -EOPNOTSUPP; }
+/* Before Linux 6.11, or where an emulator or a sandbox stands between. */
+static bool cannot_query(int error) { return error == -ENOTTY || error == -EINVAL || error == -EOPNOTSUPP; }
 
-int vmarena_prim_maps_by_query(pid_t pid, vmarena_maps_fn *function, void *arg) {
+int vmarena_prim_walk_mappings_by_query(pid_t pid, vmarena_maps_fn *function, void *arg) {
     char name[NAME_SIZE];
     struct vmarena_mapping mapping = {.end = 0};
-    int fd = vmarena_prim_proc_open(pid, "maps"), result;
+    int fd = vmarena_prim_proc_open(pid, "maps"), result = 0, error = 0;
     if (fd < 0) return fd;
-    do {
-        result = query(fd, mapping.end, true, &mapping, name);
-        if (result == 0) result = function(&mapping, arg);
-        else if (result == -ENOENT) result = 1; /* past the last */
-        else if (is_unknown(result)) result = -EOPNOTSUPP;
-    } while (result == 0);
+    while (result == 0 && error == 0) {
+        error = vmarena_prim_query_maps(fd, mapping.end, true, &mapping, name, sizeof name);
+        if (error == 0) result = function(&mapping, arg);
+    }
     close(fd);
-    return result == 1 ? 0 : result;
+    if (cannot_query(error)) return -EOPNOTSUPP;
+    return error == -ENOENT ? 0 : error != 0 ? error : result; /* ENOENT: past the last mapping */
 }
+
+/* ---- one mapping -------------------------------------------------------------------------------------------------- */
 
 struct wanted_mapping {
     uint64_t address;
@@ -108,7 +130,7 @@ struct wanted_mapping {
     size_t size;
 };
 
-static void copy_name(struct wanted_mapping *wanted, const struct vmarena_mapping *mapping) {
+static void copy_mapping(const struct wanted_mapping *wanted, const struct vmarena_mapping *mapping) {
     *wanted->out = *mapping;
     wanted->out->name = "";
     if (wanted->size == 0) return;
@@ -118,12 +140,18 @@ static void copy_name(struct wanted_mapping *wanted, const struct vmarena_mappin
     wanted->out->name = wanted->name;
 }
 
-static int take_wanted(const struct vmarena_mapping *mapping, void *arg) {
-    struct wanted_mapping *wanted = arg;
+static int copy_if_wanted(const struct vmarena_mapping *mapping, void *arg) {
+    const struct wanted_mapping *wanted = arg;
     if (mapping->end <= wanted->address) return 0;
     if (mapping->start > wanted->address) return -ENOENT;
-    copy_name(wanted, mapping);
+    copy_mapping(wanted, mapping);
     return 1;
+}
+
+/* Where the query does not settle it. The page of old system calls, which x86-64 has at the top of the address space, is in
+ * the list, but the query does not find it. */
+static bool needs_list(int error, uint64_t address) {
+    return cannot_query(error) || error == -ENAMETOOLONG || (error == -ENOENT && address >> 63 != 0);
 }
 
 int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size) {
@@ -132,14 +160,12 @@ int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping 
     char found[NAME_SIZE];
     int fd = vmarena_prim_proc_open(pid, "maps");
     if (fd < 0) return fd == VMARENA_NO_MEMORY ? -ENOENT : fd;
-    int error = query(fd, address, false, &mapping, found);
+    int error = vmarena_prim_query_maps(fd, address, false, &mapping, found, sizeof found);
     close(fd);
-    if (error == 0) copy_name(&wanted, &mapping);
+    if (error == 0) copy_mapping(&wanted, &mapping);
     if (error == -ESRCH && vmarena_prim_exists(pid)) error = -ENOENT; /* it has no memory */
-    /* The page of old system calls, which x86-64 has at the top, is in the list, but no answer. */
-    bool listed = is_unknown(error) || error == -ENAMETOOLONG || (error == -ENOENT && address >> 63 != 0);
-    if (!listed) return error;
-    int result = vmarena_prim_maps(pid, take_wanted, &wanted);
+    if (!needs_list(error, address)) return error;
+    int result = vmarena_prim_walk_mappings(pid, copy_if_wanted, &wanted);
     return result == 1 ? 0 : result == 0 ? -ENOENT : result;
 }
 

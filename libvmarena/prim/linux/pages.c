@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
+/* The state of each page: by PAGEMAP_SCAN, by the words of /proc/PID/pagemap, and by mincore(2). */
 #include "prim/prim.h"
 
 #ifdef __linux__
@@ -9,36 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "prim/linux/kernel_abi.h"
+#include "prim/linux/pagemap_scan.h"
 #include "prim/linux/proc.h"
 
-/* Joins runs that are alike, whatever pieces they come in. */
-struct runs {
-    struct vmarena_pages pending;
-    vmarena_pages_fn *function;
-    void *arg;
-    unsigned wanted;
-    bool exact;
-};
+/* ---- word by word: Documentation/admin-guide/mm/pagemap.rst ------------------------------------------------------- */
 
-static int flush(struct runs *runs) {
-    struct vmarena_pages pages = runs->pending;
-    runs->pending.state = 0;
-    return pages.state != 0 ? runs->function(&pages, runs->arg) : 0;
-}
-
-static int add_run(struct runs *runs, uint64_t start, uint64_t end, unsigned state) {
-    state &= runs->wanted;
-    if (runs->pending.state != 0 && runs->pending.state == state && runs->pending.end == start) {
-        runs->pending.end = end;
-        return 0;
-    }
-    int result = flush(runs);
-    runs->pending = (struct vmarena_pages){start, end, state};
-    return result;
-}
-
-/* /proc/PID/pagemap, a word a page: Documentation/admin-guide/mm/pagemap.rst. */
 #define WORD_FRAME ((UINT64_C(1) << 55) - 1)
 #define WORD_EXCLUSIVE (UINT64_C(1) << 56)
 #define WORD_GUARD (UINT64_C(1) << 58)
@@ -63,97 +37,120 @@ static ssize_t read_words(int fd, uint64_t *words, uint64_t first, size_t count)
     return bytes < 0 ? -errno : bytes / (ssize_t)sizeof words[0];
 }
 
-/* Word by word; where base is given, its bits are added to those of SHARED. */
-static int walk_words(int fd, struct runs *runs, uint64_t start, uint64_t end, unsigned base) {
+/* One walk over the pages of a process. */
+struct walk {
+    pid_t pid;
+    int fd; /* of its pagemap */
+    uint64_t start, end;
+    uint64_t guard; /* VMARENA_SCAN_GUARD where the kernel knows it, otherwise 0 */
+    bool scans, exact;
+    struct vmarena_prim_page_runs *runs;
+};
+
+/* With base not 0 the state of each page is base, and SHARED where its word says so. */
+static int walk_words(const struct walk *walk, uint64_t start, uint64_t end, unsigned base) {
     uint64_t words[WORDS], page = vmarena_prim_page_size();
     while (start < end) {
         uint64_t left = (end - start) / page;
-        ssize_t got = read_words(fd, words, start / page, left < WORDS ? (size_t)left : WORDS);
-        if (got <= 0) return got == 0 && runs->exact ? -EIO : (int)got;
+        ssize_t got = read_words(walk->fd, words, start / page, left < WORDS ? (size_t)left : WORDS);
+        if (got <= 0) return got == 0 && walk->exact ? -EIO : (int)got;
         for (ssize_t i = 0; i < got; i++, start += page) {
             unsigned state = state_of_word(words[i]);
             if (base != 0) state = base | (state & VMARENA_PAGE_SHARED);
-            int result = add_run(runs, start, start + page, state);
+            int result = vmarena_prim_page_runs_add(walk->runs, start, start + page, state);
             if (result != 0) return result;
         }
     }
     return 0;
 }
 
-#define SCAN_FILE (UINT64_C(1) << 2)
-#define SCAN_SWAPPED (UINT64_C(1) << 4)
-#define SCAN_ZERO (UINT64_C(1) << 5)
-#define SCAN_GUARD (UINT64_C(1) << 8)
+static int walk_words_of_mapping(const struct vmarena_mapping *mapping, void *arg) {
+    const struct walk *walk = arg;
+    uint64_t start = mapping->start > walk->start ? mapping->start : walk->start;
+    uint64_t end = mapping->end < walk->end ? mapping->end : walk->end;
+    return start < end ? walk_words(walk, start, end, 0) : 0;
+}
+
+/* ---- by PAGEMAP_SCAN ---------------------------------------------------------------------------------------------- */
 
 static unsigned state_of_categories(uint64_t categories) {
     unsigned state = 0;
-    if (categories & SCAN_GUARD) return VMARENA_PAGE_GUARD;
+    if (categories & VMARENA_SCAN_GUARD) return VMARENA_PAGE_GUARD;
     if (categories & VMARENA_SCAN_PRESENT) state |= VMARENA_PAGE_RESIDENT;
-    if (categories & SCAN_SWAPPED) state |= VMARENA_PAGE_SWAPPED;
+    if (categories & VMARENA_SCAN_SWAPPED) state |= VMARENA_PAGE_SWAPPED;
     if (categories & VMARENA_SCAN_HUGE) state |= VMARENA_PAGE_HUGE;
-    if (categories & SCAN_ZERO) return state | VMARENA_PAGE_ZERO;
-    return state | (categories & SCAN_FILE ? VMARENA_PAGE_FILE : VMARENA_PAGE_DIRTY);
+    if (categories & VMARENA_SCAN_ZERO) return state | VMARENA_PAGE_ZERO;
+    return state | (categories & VMARENA_SCAN_FILE ? VMARENA_PAGE_FILE : VMARENA_PAGE_DIRTY);
 }
 
-/* One call: some regions, and how far it came. */
-static int scan_some(int fd, struct vmarena_scan *scan, uint64_t guard, struct vmarena_scan_region *regions,
-                     size_t room) {
-    uint64_t shown = VMARENA_SCAN_PRESENT | SCAN_SWAPPED | guard;
-    scan->size = sizeof *scan;
-    scan->regions = (uint64_t)(uintptr_t)regions;
-    scan->region_count = room;
-    scan->category_any_of = shown;
-    scan->return_mask = shown | SCAN_FILE | SCAN_ZERO | VMARENA_SCAN_HUGE;
-    int count = ioctl(fd, VMARENA_SCAN_IOCTL, scan);
-    return count < 0 ? -errno : count;
+static int add_scanned(uint64_t start, uint64_t end, uint64_t categories, void *arg) {
+    const struct walk *walk = arg;
+    unsigned state = state_of_categories(categories);
+    /* The scan does not tell whether a page is shared. */
+    if ((walk->runs->wanted & VMARENA_PAGE_SHARED) && (state & VMARENA_PAGE_RESIDENT))
+        return walk_words(walk, start, end, state);
+    return vmarena_prim_page_runs_add(walk->runs, start, end, state);
 }
 
-static int add_region(int fd, struct runs *runs, const struct vmarena_scan_region *region) {
-    unsigned state = state_of_categories(region->categories);
-    bool asks = (runs->wanted & VMARENA_PAGE_SHARED) && (state & VMARENA_PAGE_RESIDENT);
-    return asks ? walk_words(fd, runs, region->start, region->end, state)
-                : add_run(runs, region->start, region->end, state);
+/* Pages without a wanted state are not even reported: the guards of an arena may outnumber its pages. */
+static uint64_t categories_for(unsigned wanted, uint64_t guard) {
+    uint64_t categories = 0;
+    if (wanted & ~(VMARENA_PAGE_SWAPPED | VMARENA_PAGE_GUARD)) categories |= VMARENA_SCAN_PRESENT;
+    if (wanted & (VMARENA_PAGE_SWAPPED | VMARENA_PAGE_DIRTY | VMARENA_PAGE_FILE)) categories |= VMARENA_SCAN_SWAPPED;
+    if (wanted & VMARENA_PAGE_GUARD) categories |= guard;
+    return categories;
+}
+
+static struct vmarena_pagemap_scan scan_of(struct walk *walk) {
+    uint64_t reported = VMARENA_SCAN_PRESENT | VMARENA_SCAN_SWAPPED | VMARENA_SCAN_FILE | VMARENA_SCAN_ZERO |
+                        VMARENA_SCAN_HUGE | walk->guard;
+    return (struct vmarena_pagemap_scan){.start = walk->start,
+                                         .end = walk->end,
+                                         .any_of = categories_for(walk->runs->wanted, walk->guard),
+                                         .reported = reported,
+                                         .function = add_scanned,
+                                         .arg = walk};
+}
+
+/* Whether this kernel scans, and knows walk->guard: asked by scanning nothing. */
+static bool can_scan(struct walk *walk) {
+    struct vmarena_pagemap_scan scan = scan_of(walk);
+    scan.start = scan.end = 0;
+    scan.any_of = scan.reported;
+    return vmarena_prim_scan_pagemap(walk->fd, &scan) == 0;
 }
 
 /*
- * Where user space ends depends on the CPU; beyond it the kernel says EFAULT and looks at nothing. It is a page below a
- * power of two, or a lower one for some processes: the next lower candidate. False: there is none above start.
+ * Where user space ends depends on the CPU; beyond it the kernel fails with EFAULT before it looks at a page. The end is a
+ * page below a power of two, or a lower one for some processes. Sets *end to the next lower candidate; false: none lies
+ * above start.
  */
-static bool lower(uint64_t *end, uint64_t start) {
+static bool lower_end(uint64_t *end, uint64_t start) {
     uint64_t page = vmarena_prim_page_size(), power = UINT64_C(1) << 63;
     while (power - page >= *end) power >>= 1;
     *end = power - page;
     return *end > start;
 }
 
-static int walk_scan(int fd, struct runs *runs, uint64_t start, uint64_t end, uint64_t guard) {
-    struct vmarena_scan_region regions[128] = {{.start = 0}};
-    while (start < end) {
-        struct vmarena_scan scan = {.start = start, .end = end};
-        int count = scan_some(fd, &scan, guard, regions, sizeof regions / sizeof regions[0]), result = 0;
-        bool beyond = count == -EFAULT && !runs->exact; /* the end of user space */
-        if (beyond && lower(&end, start)) continue;
-        if (count < 0) return beyond ? 0 : count;
-        for (int i = 0; i < count && result == 0; i++) result = add_region(fd, runs, &regions[i]);
-        if (result != 0) return result;
-        start = scan.walk_end;
-    }
-    return 0;
+static int walk_by_scan(struct walk *walk) {
+    int result;
+    struct vmarena_pagemap_scan scan = scan_of(walk);
+    do result = vmarena_prim_scan_pagemap(walk->fd, &scan);
+    while (result == -EFAULT && !walk->exact && lower_end(&scan.end, scan.start));
+    if (result == 1) return scan.result;
+    return result == -EFAULT && !walk->exact ? 0 : result;
 }
 
-/* Which of the scan's categories this kernel knows: asked by scanning nothing. */
-static bool scan_knows(int fd, uint64_t guard) {
-    struct vmarena_scan_region region;
-    struct vmarena_scan scan = {.start = 0, .end = 0};
-    return scan_some(fd, &scan, guard, &region, 1) >= 0;
+/* The words cover every page that could be mapped: only those of pages that are mapped are read. */
+static int walk_all(struct walk *walk) {
+    int result = walk->scans ? walk_by_scan(walk) : vmarena_prim_walk_mappings(walk->pid, walk_words_of_mapping, walk);
+    return result != 0 ? result : vmarena_prim_page_runs_flush(walk->runs);
 }
 
-#define BY_WORDS                                                                                                       \
-    (VMARENA_PAGE_RESIDENT | VMARENA_PAGE_SWAPPED | VMARENA_PAGE_DIRTY | VMARENA_PAGE_FILE | VMARENA_PAGE_SHARED)
-#define BY_SCAN (BY_WORDS | VMARENA_PAGE_HUGE | VMARENA_PAGE_ZERO)
+/* ---- what is in the page cache alone ------------------------------------------------------------------------------ */
 
-/* Cached and not mapped, a byte a page. Holes in the range (ENOMEM) are passed over page by page. */
-static int walk_cached(struct runs *runs, uint64_t start, uint64_t end) {
+/* mincore(2), a byte a page. It fails with ENOMEM where a part of the range is not mapped: then page by page. */
+static int walk_cached(struct vmarena_prim_page_runs *runs, uint64_t start, uint64_t end) {
     unsigned char states[1024];
     uint64_t page = vmarena_prim_page_size();
     while (start < end) {
@@ -165,80 +162,78 @@ static int walk_cached(struct runs *runs, uint64_t start, uint64_t end) {
             count = 1;
         }
         for (uint64_t i = 0; i < count; i++, start += page) {
-            int result = states[i] & 1 ? add_run(runs, start, start + page, VMARENA_PAGE_CACHED) : 0;
+            unsigned state = states[i] & 1 ? VMARENA_PAGE_CACHED : 0;
+            int result = state != 0 ? vmarena_prim_page_runs_add(runs, start, start + page, state) : 0;
             if (result != 0) return result;
         }
     }
     return 0;
 }
 
-/* Between what is reported, what is merely in the cache. */
-struct filler {
-    struct runs *outer;
+/* Reports the runs of a walk, and in the gaps between them what is merely in the page cache. */
+struct gaps {
+    struct vmarena_prim_page_runs *outer;
     uint64_t from;
 };
 
 static int fill_gap(const struct vmarena_pages *pages, void *arg) {
-    struct filler *filler = arg;
-    int result = walk_cached(filler->outer, filler->from, pages->start);
-    filler->from = pages->end;
-    return result != 0 ? result : add_run(filler->outer, pages->start, pages->end, pages->state);
+    struct gaps *gaps = arg;
+    int result = walk_cached(gaps->outer, gaps->from, pages->start);
+    gaps->from = pages->end;
+    return result != 0 ? result : vmarena_prim_page_runs_add(gaps->outer, pages->start, pages->end, pages->state);
 }
 
-struct words_walk {
-    int fd;
-    struct runs *runs;
-    uint64_t start, end;
-};
-
-static int walk_mapping(const struct vmarena_mapping *mapping, void *arg) {
-    const struct words_walk *walk = arg;
-    uint64_t start = mapping->start > walk->start ? mapping->start : walk->start;
-    uint64_t end = mapping->end < walk->end ? mapping->end : walk->end;
-    return start < end ? walk_words(walk->fd, walk->runs, start, end, 0) : 0;
+static int walk_with_cached(struct walk *walk) {
+    struct gaps gaps = {walk->runs, walk->start};
+    struct vmarena_prim_page_runs inner = {
+        .function = fill_gap, .arg = &gaps, .wanted = walk->runs->wanted | VMARENA_PAGE_RESIDENT};
+    walk->runs = &inner;
+    int result = walk_all(walk);
+    if (result == 0) result = walk_cached(gaps.outer, gaps.from, walk->end);
+    return result != 0 ? result : vmarena_prim_page_runs_flush(gaps.outer);
 }
 
-/* Words there are for every page that could be mapped: only those are read that are. */
-static int walk_mapped(pid_t pid, int fd, struct runs *runs, uint64_t start, uint64_t end) {
-    struct words_walk walk = {fd, runs, start, end};
-    return vmarena_prim_maps(pid, walk_mapping, &walk);
+/* ---- all of it ---------------------------------------------------------------------------------------------------- */
+
+#define BY_WORDS                                                                                                       \
+    (VMARENA_PAGE_RESIDENT | VMARENA_PAGE_SWAPPED | VMARENA_PAGE_DIRTY | VMARENA_PAGE_FILE | VMARENA_PAGE_SHARED)
+#define BY_SCAN (BY_WORDS | VMARENA_PAGE_HUGE | VMARENA_PAGE_ZERO)
+
+static int walk_open(pid_t pid, int fd, struct vmarena_prim_page_walk *asked, vmarena_pages_fn *function, void *arg) {
+    struct vmarena_prim_page_runs runs = {.function = function, .arg = arg, .wanted = asked->wanted};
+    struct walk walk = {
+        .pid = pid, .fd = fd, .start = asked->start, .end = asked->end, .exact = asked->exact, .runs = &runs};
+    if (!asked->by_words) {
+        walk.guard = VMARENA_SCAN_GUARD;
+        walk.scans = can_scan(&walk);
+        if (!walk.scans) walk.guard = 0;
+        walk.scans = walk.scans || can_scan(&walk);
+    }
+    bool cached = (asked->wanted & VMARENA_PAGE_CACHED) != 0 && vmarena_prim_is_self(pid);
+    unsigned told = walk.scans ? BY_SCAN : BY_WORDS;
+    if (walk.guard != 0) told |= VMARENA_PAGE_GUARD;
+    if (cached) told |= VMARENA_PAGE_CACHED;
+    asked->known = told & asked->wanted;
+    return cached ? walk_with_cached(&walk) : walk_all(&walk);
 }
 
-static int walk(pid_t pid, int fd, struct runs *runs, uint64_t start, uint64_t end, bool scans, uint64_t guard) {
-    int result = scans ? walk_scan(fd, runs, start, end, guard) : walk_mapped(pid, fd, runs, start, end);
-    return result != 0 ? result : flush(runs);
-}
-
-static int look(pid_t pid, int fd, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
-    struct runs runs = {.function = function, .arg = arg, .wanted = wish->wanted, .exact = wish->exact};
-    struct filler filler = {&runs, wish->start};
-    uint64_t guard = !wish->by_words && scan_knows(fd, SCAN_GUARD) ? SCAN_GUARD : 0;
-    bool scans = !wish->by_words && (guard != 0 || scan_knows(fd, 0));
-    bool fills = (wish->wanted & VMARENA_PAGE_CACHED) != 0 && vmarena_prim_is_self(pid);
-    *wish->known =
-        ((scans ? BY_SCAN : BY_WORDS) | (guard != 0 ? VMARENA_PAGE_GUARD : 0) | (fills ? VMARENA_PAGE_CACHED : 0)) &
-        wish->wanted;
-    if (!fills) return walk(pid, fd, &runs, wish->start, wish->end, scans, guard);
-    struct runs inner = {.function = fill_gap, .arg = &filler, .wanted = wish->wanted | VMARENA_PAGE_RESIDENT};
-    int result = walk(pid, fd, &inner, wish->start, wish->end, scans, guard);
-    if (result == 0) result = walk_cached(&runs, filler.from, wish->end);
-    return result != 0 ? result : flush(&runs);
-}
-
-int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
-    int fd = vmarena_prim_proc_open(pid, "pagemap"), result = 0;
-    *wish->known = 0;
-    if (fd == VMARENA_NO_MEMORY) return wish->exact ? -ESRCH : 0;
+int vmarena_prim_walk_pages(pid_t pid, struct vmarena_prim_page_walk *walk, vmarena_pages_fn *function, void *arg) {
+    int fd = vmarena_prim_proc_open(pid, "pagemap");
+    walk->known = 0;
+    if (fd == VMARENA_NO_MEMORY) return walk->exact ? -ESRCH : 0;
     if (fd < 0) return fd;
-    if (wish->exact || vmarena_prim_has_memory(fd)) {
-        result = look(pid, fd, wish, function, arg);
-        if (result == 0 && !vmarena_prim_has_memory(fd)) result = -ESRCH; /* it ended meanwhile */
+    int memory = vmarena_prim_check_memory(fd), result = 0;
+    if (memory == 0) {
+        result = walk_open(pid, fd, walk, function, arg);
+        memory = result == 0 ? vmarena_prim_check_memory(fd) : 0;
+        if (memory == VMARENA_NO_MEMORY) result = -ESRCH; /* the process ended meanwhile */
     }
     close(fd);
-    return result;
+    if (memory == VMARENA_NO_MEMORY && walk->exact) return -ESRCH;
+    return memory < 0 && memory != VMARENA_NO_MEMORY ? memory : result;
 }
 
-int vmarena_prim_frame(const void *address, uint64_t *frame) {
+int vmarena_prim_page_frame(const void *address, uint64_t *frame) {
     uint64_t word = 0;
     int fd = vmarena_prim_proc_open(0, "pagemap");
     if (fd < 0) return fd;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
-#include "prim/linux/proc.h"
+#include "prim/prim.h"
 
 #ifdef __linux__
 
@@ -11,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "prim/linux/proc.h"
 
 bool vmarena_prim_read_text(const char *path, char *text, size_t size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -30,7 +30,6 @@ size_t vmarena_prim_read_number(const char *path) {
     return value;
 }
 
-/* Also where /proc is mounted so that it hides the processes of others (hidepid=2). */
 bool vmarena_prim_exists(pid_t pid) { return kill(pid, 0) == 0 || errno == EPERM; }
 
 static int open_file(pid_t pid, const char *file) {
@@ -48,7 +47,7 @@ const char *vmarena_prim_read_stat(int fd, char text[VMARENA_STAT_SIZE], int *er
     return name_end != NULL && name_end[1] == ' ' ? name_end + 2 : NULL;
 }
 
-/* It looks as if it were not allowed, since there is no memory that would say whose it is. */
+/* Opening the files of a process that has ended fails with EACCES: whose it is depends on its memory, which is gone. */
 static bool has_ended(pid_t pid) {
     char text[VMARENA_STAT_SIZE];
     int error, fd = open_file(pid, "stat");
@@ -72,10 +71,11 @@ int vmarena_prim_proc_open(pid_t pid, const char *file) {
     return vmarena_prim_exists(pid) ? -EPERM : -ESRCH;
 }
 
-/* Whether a file of /proc has anything to read: not once the process's memory is gone. */
-bool vmarena_prim_has_memory(int fd) {
+int vmarena_prim_check_memory(int fd) {
     uint64_t word;
-    return pread(fd, &word, sizeof word, 0) > 0;
+    ssize_t got = pread(fd, &word, sizeof word, 0);
+    if (got < 0) return -errno;
+    return got > 0 ? 0 : VMARENA_NO_MEMORY;
 }
 
 static int fill(struct vmarena_lines *lines) {
@@ -83,14 +83,15 @@ static int fill(struct vmarena_lines *lines) {
     memmove(lines->text, lines->text + lines->start, lines->end - lines->start);
     lines->end -= lines->start;
     lines->start = 0;
-    do got = read(lines->fd, lines->text + lines->end, sizeof lines->text - 1 - lines->end);
+    do got = read(lines->fd, lines->text + lines->end, lines->size - 1 - lines->end);
     while (got < 0 && errno == EINTR);
     if (got < 0) return -errno;
     lines->end += (size_t)got;
     return got > 0;
 }
 
-static int leave_out_the_rest(struct vmarena_lines *lines) {
+/* Skips the end of a line that did not fit. */
+static int skip_rest(struct vmarena_lines *lines) {
     while (lines->cut) {
         char *newline = memchr(lines->text + lines->start, '\n', lines->end - lines->start);
         lines->start = newline != NULL ? (size_t)(newline + 1 - lines->text) : lines->end;
@@ -102,16 +103,17 @@ static int leave_out_the_rest(struct vmarena_lines *lines) {
 }
 
 int vmarena_prim_next_line(struct vmarena_lines *lines, char **line) {
-    int left = leave_out_the_rest(lines);
+    int left = skip_rest(lines);
     if (left <= 0) return left;
     for (;;) {
         char *begin = lines->text + lines->start, *newline = memchr(begin, '\n', lines->end - lines->start);
-        if (newline != NULL || lines->end - lines->start == sizeof lines->text - 1) {
+        if (newline != NULL || lines->end - lines->start == lines->size - 1) {
             char *last = newline != NULL ? newline : lines->text + lines->end - 1;
             lines->cut = newline == NULL;
             *last = '\0';
             *line = begin;
             lines->start = (size_t)(last + 1 - lines->text);
+            lines->count++;
             return 1;
         }
         int more = fill(lines);

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #ifdef __linux__
@@ -48,10 +46,10 @@ static void add_total(struct vmarena_totals *totals, char *line) {
             *(uint64_t *)(void *)((char *)totals + keys[i].offset) += vmarena_prim_parse_number(&colon, 10) * 1024;
 }
 
-int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out) {
-    char *line;
+int vmarena_prim_memory_totals(pid_t pid, struct vmarena_totals *out) {
+    char text[VMARENA_LINES_SIZE], *line;
     int result;
-    struct vmarena_lines lines = {.fd = vmarena_prim_proc_open(pid, "smaps_rollup")};
+    struct vmarena_lines lines = {.fd = vmarena_prim_proc_open(pid, "smaps_rollup"), .text = text, .size = sizeof text};
     if (lines.fd == -EOPNOTSUPP) lines.fd = vmarena_prim_proc_open(pid, "smaps");
     if (lines.fd < 0) return lines.fd == VMARENA_NO_MEMORY ? 0 : lines.fd;
     while ((result = vmarena_prim_next_line(&lines, &line)) == 1) add_total(out, line);

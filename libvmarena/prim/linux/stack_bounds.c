@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
-#include "prim/internal.h"
+#include "prim/prim.h"
 
 #ifdef __linux__
 
@@ -10,47 +8,42 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "prim/linux/kernel_abi.h"
+#include "prim/internal.h"
+#include "prim/linux/maps.h"
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+struct search {
+    uintptr_t address;
+    struct vmarena_prim_bounds *found;
+};
+
+static int note_if_it_holds(const struct vmarena_mapping *mapping, void *arg) {
+    const struct search *search = arg;
+    if (search->address < mapping->start || search->address >= mapping->end) return 0;
+    *search->found = (struct vmarena_prim_bounds){(uintptr_t)mapping->start, (uintptr_t)mapping->end};
+    return 1;
 }
 
-/* "start-end perms ..." lines; false where none holds address. */
-static bool read_maps(int fd, uintptr_t address, struct vmarena_prim_bounds *found) {
-    char text[2048];
-    uintptr_t number[2] = {0, 0};
-    unsigned field = 0; /* 0: start, 1: end, 2: the rest of the line */
-    for (ssize_t got; (got = read(fd, text, sizeof text)) > 0;) {
-        for (ssize_t i = 0; i < got; i++) {
-            int digit = hex_digit(text[i]);
-            if (field < 2 && digit >= 0) number[field] = number[field] << 4 | (uintptr_t)digit;
-            else if (field < 2) field++;
-            if (text[i] != '\n') continue;
-            *found = (struct vmarena_prim_bounds){number[0], number[1]};
-            if (address >= found->low && address < found->high) return true;
-            number[0] = number[1] = field = 0;
-        }
-    }
-    return false;
-}
-
+/* With little on the stack, since a program calls malloc with little left, too. */
 static bool find_mapping(uintptr_t address, struct vmarena_prim_bounds *found) {
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    char text[512];
+    struct vmarena_mapping mapping;
+    struct search search = {address, found};
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), result;
     if (fd < 0) return false;
-    struct vmarena_procmap_query query = {.size = sizeof query, .address = address};
-    bool good = ioctl(fd, VMARENA_PROCMAP_QUERY_IOCTL, &query) == 0;
-    if (good) *found = (struct vmarena_prim_bounds){(uintptr_t)query.start, (uintptr_t)query.end};
-    else good = read_maps(fd, address, found); /* Linux < 6.11 */
+    if (vmarena_prim_query_maps(fd, address, false, &mapping, NULL, 0) == 0) {
+        result = note_if_it_holds(&mapping, &search);
+    } else {
+        struct vmarena_lines lines = {.fd = fd, .text = text, .size = sizeof text};
+        result = vmarena_prim_read_maps(&lines, note_if_it_holds, &search);
+    }
     close(fd);
-    return good;
+    return result == 1;
 }
 
 /*
- * The stack that address lies on. pthread_getattr_np(3) would tell, but it allocates. The mapping is enough, but for the
- * memory of others that the kernel merged with it: the C libraries for Linux put a thread's control block, which
- * pthread_self(3) points to, above its stack.
+ * pthread_getattr_np(3) knows the stack's bounds, but it allocates. The mapping is enough, except for the memory of others
+ * that the kernel merged with it: the C libraries for Linux put a thread's control block, which pthread_self(3) points to,
+ * above its stack.
  */
 bool vmarena_prim_find_stack(uintptr_t address, struct vmarena_prim_bounds *found) {
     int saved = errno;

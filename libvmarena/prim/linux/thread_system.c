@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
-#include "prim/internal.h"
+#include "prim/prim.h"
 
 #ifdef __linux__
 
@@ -9,10 +7,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "prim/internal.h"
+
 /* glibc has gettid() since 2.30 only. */
 uint32_t vmarena_prim_new_thread_id(void) { return (uint32_t)syscall(SYS_gettid); }
 
-size_t vmarena_prim_least_signal_stack(void) {
+size_t vmarena_prim_min_signal_stack(void) {
 #ifdef AT_MINSIGSTKSZ
     return (size_t)getauxval(AT_MINSIGSTKSZ);
 #else

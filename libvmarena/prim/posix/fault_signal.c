@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
-
-#include <signal.h>
 
 #include "prim/internal.h"
 
-bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info) {
-    /* Named one by one: a signal that was sent carries a pid where the address would be, and SI_KERNEL (a non-canonical
-     * address on x86-64) carries no address. */
+bool vmarena_prim_fault_has_address(int signo, const siginfo_t *info) {
+    /* Only these codes come with an address: a signal that was sent has the sender's pid in its place, and SI_KERNEL (a
+     * non-canonical address on x86-64) has none. */
     if (signo == SIGSEGV) {
         switch (info->si_code) {
         case SEGV_MAPERR:
@@ -34,10 +30,10 @@ bool vmarena_prim_fault_is_access(int signo, const siginfo_t *info) {
     return false;
 }
 
-bool vmarena_prim_fault_is_unnamed(int signo, int code) {
+bool vmarena_prim_fault_is_general_protection(int signo, int code) {
 #if defined(SI_KERNEL) && (defined(__x86_64__) || defined(__i386__))
-    /* The general-protection and stack-segment exceptions, for which the CPU keeps no address (Intel SDM volume 3, 6.15).
-     * Which of the two depends on the register that the compiler chose: rsp and rbp go by the stack segment. */
+    /* The CPU keeps no address for these exceptions (Intel SDM volume 3, 6.15). An access through rsp or rbp raises the
+     * stack-segment exception, which becomes a SIGBUS; others raise the general-protection exception. */
     return (signo == SIGSEGV || signo == SIGBUS) && code == SI_KERNEL;
 #else
     return (void)signo, (void)code, false;
@@ -62,12 +58,9 @@ void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const sigin
     vmarena_prim_read_context(fault, context);
 }
 
-/*
- * The frames between the fault and the landing are gone, but what AddressSanitizer poisoned in them stays poisoned, and
- * Valgrind holds what lies below the landing's stack pointer for out of bounds. Both are told before anything runs there.
- */
-void vmarena_prim_forget_frames(uintptr_t fault_stack, uintptr_t top) {
-    uintptr_t low = fault_stack < top ? fault_stack : top;
-    if (top - low > (uintptr_t)64 << 20) low = top; /* the fault was on another stack */
-    vmarena_prim_unpoison((const void *)(low - VMARENA_RED_ZONE), top + sizeof(void *) - (low - VMARENA_RED_ZONE));
+void vmarena_prim_forget_frames(uintptr_t fault_stack, uintptr_t landing_stack) {
+    uintptr_t low = fault_stack < landing_stack ? fault_stack : landing_stack;
+    if (landing_stack - low > (uintptr_t)64 << 20) low = landing_stack; /* the fault was on another stack */
+    low -= VMARENA_RED_ZONE;
+    vmarena_prim_unpoison((const void *)low, landing_stack + sizeof(void *) - low);
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #include <errno.h>
@@ -48,7 +46,7 @@ static const char *special(mode_t mode) {
     return S_ISREG(mode) ? NULL : "no regular file";
 }
 
-int vmarena_prim_file_look(int fd, struct vmarena_prim_file *out) {
+int vmarena_prim_file_stat(int fd, struct vmarena_prim_file *out) {
     struct stat status;
     if (fstat(fd, &status) != 0) return -errno;
     out->special = special(status.st_mode);
@@ -68,14 +66,22 @@ int vmarena_prim_file_read(int fd, void *to, size_t size, uint64_t offset, size_
     return 0;
 }
 
-int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset) {
+static int write_all(int fd, const char *from, size_t size, uint64_t offset) {
     for (size_t done = 0; done < size;) {
         size_t piece = size - done < INT_MAX ? size - done : INT_MAX;
-        ssize_t count = vmarena_prim_write_at(fd, (const char *)from + done, piece, offset + done);
+        ssize_t count = vmarena_prim_write_at(fd, from + done, piece, offset + done);
         if (count >= 0) done += (size_t)count;
         else if (errno != EINTR) return -errno;
     }
     return 0;
+}
+
+int vmarena_prim_file_write(int fd, const void *from, size_t size, uint64_t offset) {
+    struct vmarena_prim_file_limit limit;
+    vmarena_prim_file_limit_begin(&limit);
+    int error = write_all(fd, from, size, offset);
+    vmarena_prim_file_limit_end(&limit);
+    return error;
 }
 
 void vmarena_prim_write(int fd, const char *text, size_t size) {

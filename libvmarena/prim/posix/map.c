@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #include <errno.h>
@@ -74,7 +72,7 @@ int vmarena_prim_map_reserved(void *address, size_t size) {
 
 int vmarena_prim_unmap(void *address, size_t size) { return munmap(address, size) == 0 ? 0 : -errno; }
 
-VMARENA_TOGETHER int vmarena_prim_protect(void *address, size_t size, unsigned prot) {
+VMARENA_HOT int vmarena_prim_protect(void *address, size_t size, unsigned prot) {
     return mprotect(address, size, system_prot(prot)) == 0 ? 0 : -errno;
 }
 

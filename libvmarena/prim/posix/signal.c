@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 
 /*
- * SIGINFO: the address is in siginfo_t. ONSTACK: a fault by stack overflow must still find a stack, and the Go runtime
- * refuses handlers without it. NODEFER with an empty mask: a body is left by a jump that restores no mask, which would
- * otherwise leave the signal blocked and make the next fault fatal; and a fault inside the handler must reach the outer
- * scope. RESTART: a host's system calls go on after a fault in another thread was declined (Go expects it too).
+ * SA_SIGINFO: the handler needs siginfo_t, which has the address of the fault.
+ * SA_ONSTACK: a fault by stack overflow leaves no stack to run on, and the Go runtime refuses handlers without this flag.
+ * SA_NODEFER, with an empty mask: the jump out of a body restores no signal mask, so a blocked signal would stay blocked
+ * and the next fault would kill the process; and a fault inside the handler must reach the outer scope.
+ * SA_RESTART: after a fault that we decline, the host's interrupted system calls go on, as Go expects.
  */
 #define HANDLER_FLAGS (SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART)
 
@@ -52,18 +51,20 @@ bool vmarena_prim_signal_same(const struct vmarena_prim_action *one, const struc
 static bool was_sent(const siginfo_t *info) {
     if (info->si_code <= 0 || info->si_code == SI_USER || info->si_code == SI_QUEUE) return true;
 #ifdef BUS_MCEERR_AO
-    /* Asynchronous: no access will fault again. */
+    /* "Action optional": the kernel found the memory error by itself, and no access will fault again. */
     if (info->si_signo == SIGBUS && info->si_code == BUS_MCEERR_AO) return true;
 #endif
     return false;
 }
 
-/* A fault comes again by itself once the default action is set; a signal that was sent does not. */
+/* After the handler returns, the faulting instruction runs again and meets the default action. A signal that somebody sent
+ * does not come again by itself. */
 static void die_by_default(int signo, bool sent) {
     (void)sigaction(signo, by_default(), NULL);
     if (sent) (void)raise(signo);
 }
 
+/* The mask and SA_NODEFER as the kernel would have applied them: the earlier handler may rely on either. */
 static void call_earlier(int signo, siginfo_t *info, void *context, const struct sigaction *action) {
     sigset_t mask = action->sa_mask, before;
     if ((action->sa_flags & SA_NODEFER) == 0) (void)sigaddset(&mask, signo);
@@ -76,7 +77,7 @@ static void call_earlier(int signo, siginfo_t *info, void *context, const struct
 void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action) {
     const struct sigaction *earlier = &action->system;
     bool sent = was_sent(info);
-    /* As the kernel does, before the call; and of two threads one gets it. */
+    /* The kernel resets the action before it calls the handler. Of two threads that fault at once only one finds it set. */
     if ((earlier->sa_flags & (int)SA_RESETHAND) && atomic_exchange(&action->spent, true)) earlier = by_default();
     if (earlier->sa_handler == SIG_IGN && sent) return;
     if (earlier->sa_handler == SIG_IGN || earlier->sa_handler == SIG_DFL) die_by_default(signo, sent);

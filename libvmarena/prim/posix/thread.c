@@ -1,52 +1,84 @@
 /* SPDX-License-Identifier: MIT */
-#include "prim/features.h"
-
 #include "prim/prim.h"
 
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 #include "prim/internal.h"
 
-static pthread_mutex_t global = PTHREAD_MUTEX_INITIALIZER, pools = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+/* ---- what is made once, and may fail ------------------------------------------------------------------------------ */
 
-/* Both, in their order. */
-static void lock(void) {
+void vmarena_prim_yield(void) { (void)sched_yield(); }
+
+/* Waits for another thread that is at it, unless that thread belongs to the parent of fork(2) and so does not exist here. */
+static bool begin_attempt(struct vmarena_prim_once *once) {
+    pid_t self = getpid();
+    while (!atomic_load_explicit(&once->done, memory_order_acquire)) {
+        pid_t busy = atomic_load_explicit(&once->process, memory_order_relaxed);
+        if (busy == self) vmarena_prim_yield();
+        else if (atomic_compare_exchange_weak(&once->process, &busy, self)) return true;
+    }
+    return false;
+}
+
+int vmarena_prim_once(struct vmarena_prim_once *once, int (*attempt)(void)) {
+    if (atomic_load_explicit(&once->done, memory_order_acquire) || !begin_attempt(once)) return 0;
+    int error = atomic_load_explicit(&once->done, memory_order_acquire) ? 0 : attempt();
+    if (error == 0) atomic_store_explicit(&once->done, true, memory_order_release);
+    atomic_store_explicit(&once->process, 0, memory_order_release);
+    return error;
+}
+
+/* ---- locks that fork(2) respects ---------------------------------------------------------------------------------- */
+
+static pthread_mutex_t global = PTHREAD_MUTEX_INITIALIZER, pools = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local uint32_t thread_id;
+
+/* The handlers may be registered twice: where another thread forked between the registration and the note of it, the child
+ * registers them again. Only the first call of the thread that forks locks, and only the last unlocks. */
+static _Thread_local unsigned held;
+
+/* Both locks, in their order. */
+static void before_fork(void) {
+    if (held++ != 0) return;
     (void)pthread_mutex_lock(&global);
     (void)pthread_mutex_lock(&pools);
 }
-static void unlock(void) {
+
+static void after_fork(void) {
+    if (--held != 0) return;
     (void)pthread_mutex_unlock(&pools);
     (void)pthread_mutex_unlock(&global);
 }
 
-static _Thread_local uint32_t thread_id;
-
-static void after_fork(void) {
+static void after_fork_in_child(void) {
     thread_id = 0; /* the child's one thread has another */
-    unlock();
+    after_fork();
 }
 
-static void watch_forks(void) { (void)pthread_atfork(lock, unlock, after_fork); }
+static int register_handlers(void) { return -pthread_atfork(before_fork, after_fork, after_fork_in_child); }
 
-void vmarena_prim_global_lock(void) {
-    (void)pthread_once(&fork_once, watch_forks);
-    (void)pthread_mutex_lock(&global);
+static int watch_forks(void) {
+    static struct vmarena_prim_once once;
+    return vmarena_prim_once(&once, register_handlers);
 }
 
+static int lock(pthread_mutex_t *mutex) {
+    int error = watch_forks();
+    if (error == 0) (void)pthread_mutex_lock(mutex);
+    return error;
+}
+
+int vmarena_prim_global_lock(void) { return lock(&global); }
 void vmarena_prim_global_unlock(void) { (void)pthread_mutex_unlock(&global); }
-
-void vmarena_prim_pool_lock(void) {
-    (void)pthread_once(&fork_once, watch_forks);
-    (void)pthread_mutex_lock(&pools);
-}
-
+int vmarena_prim_pool_lock(void) { return lock(&pools); }
 void vmarena_prim_pool_unlock(void) { (void)pthread_mutex_unlock(&pools); }
 
 int vmarena_prim_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
-    (void)pthread_once(&fork_once, watch_forks);
-    return -pthread_atfork(before, parent, child);
+    int error = watch_forks();
+    return error != 0 ? error : -pthread_atfork(before, parent, child);
 }
 
 uint32_t vmarena_prim_thread_id(void) {
@@ -54,9 +86,9 @@ uint32_t vmarena_prim_thread_id(void) {
     return thread_id;
 }
 
-void vmarena_prim_yield(void) { (void)sched_yield(); }
+/* ---- the end of a thread ------------------------------------------------------------------------------------------ */
 
-/* One key for all: its value is a list that lives in the thread itself, so that nothing is allocated. */
+/* One key for all calls: its value is a list that lives in the thread itself, so that nothing is allocated. */
 #define EXITS 8
 static _Thread_local struct exit_call {
     void (*function)(void *);
@@ -64,8 +96,6 @@ static _Thread_local struct exit_call {
 } exits[EXITS];
 static _Thread_local unsigned exit_count;
 static pthread_key_t exit_key;
-static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
-static int exit_error;
 
 static void run_exits(void *unused) {
     (void)unused;
@@ -75,13 +105,14 @@ static void run_exits(void *unused) {
     }
 }
 
-static void make_key(void) { exit_error = -pthread_key_create(&exit_key, run_exits); }
+static int make_exit_key(void) { return -pthread_key_create(&exit_key, run_exits); }
 
 int vmarena_prim_at_thread_exit(void (*function)(void *), void *argument) {
-    (void)pthread_once(&exit_once, make_key);
-    if (exit_error != 0) return exit_error;
+    static struct vmarena_prim_once once;
+    int error = vmarena_prim_once(&once, make_exit_key);
+    if (error != 0) return error;
     if (exit_count == EXITS) return -ENOMEM;
-    int error = -pthread_setspecific(exit_key, exits);
+    error = -pthread_setspecific(exit_key, exits);
     if (error != 0) return error;
     exits[exit_count++] = (struct exit_call){function, argument};
     return 0;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What POSIX alone does not give: each says so. */
-
-#include "prim/features.h"
-
+/* What POSIX alone does not offer. */
 #include "prim/prim.h"
 
 #ifndef __linux__
@@ -28,20 +25,16 @@ bool vmarena_prim_has_guard_markers(void) { return false; }
 int vmarena_prim_map_named(void **out, size_t size, const char *name) {
     return (void)out, (void)size, (void)name, -EOPNOTSUPP;
 }
-int vmarena_prim_move(void *from, size_t size, void *to) { return (void)from, (void)size, (void)to, -ENOSYS; }
+int vmarena_prim_move_mapping(void *from, size_t size, void *to) {
+    return (void)from, (void)size, (void)to, -EOPNOTSUPP;
+}
 int vmarena_prim_seal(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
 int vmarena_prim_name(void *address, size_t size, const char *name) {
     return (void)address, (void)size, (void)name, -EOPNOTSUPP;
 }
 size_t vmarena_prim_huge_page_size(void) { return 0; }
-bool vmarena_prim_strict_commit(size_t size) { return (void)size, true; }
+bool vmarena_prim_commit_is_limited(void) { return true; }
 void vmarena_prim_map_entries(size_t *used, size_t *limit) { *used = *limit = 0; }
-int vmarena_prim_residency(const void *address, size_t size, size_t *resident, size_t *huge) {
-    (void)address, (void)size;
-    *resident = *huge = 0;
-    return -EOPNOTSUPP;
-}
-
 size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count) { return (void)sizes, (void)count, 0; }
 
 int vmarena_prim_caps(struct vmarena_caps *out) {
@@ -49,23 +42,24 @@ int vmarena_prim_caps(struct vmarena_caps *out) {
     return 0;
 }
 
-int vmarena_prim_maps(pid_t pid, vmarena_maps_fn *function, void *arg) {
+int vmarena_prim_walk_mappings(pid_t pid, vmarena_maps_fn *function, void *arg) {
     return (void)pid, (void)function, (void)arg, -EOPNOTSUPP;
 }
-int vmarena_prim_maps_by_query(pid_t pid, vmarena_maps_fn *function, void *arg) {
+int vmarena_prim_walk_mappings_by_query(pid_t pid, vmarena_maps_fn *function, void *arg) {
     return (void)pid, (void)function, (void)arg, -EOPNOTSUPP;
 }
 int vmarena_prim_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size) {
     return (void)pid, (void)address, (void)out, (void)name, (void)size, -EOPNOTSUPP;
 }
-int vmarena_prim_pages(pid_t pid, const struct vmarena_prim_pages_query *wish, vmarena_pages_fn *function, void *arg) {
-    return (void)pid, (void)wish, (void)function, (void)arg, -EOPNOTSUPP;
+int vmarena_prim_walk_pages(pid_t pid, struct vmarena_prim_page_walk *walk, vmarena_pages_fn *function, void *arg) {
+    walk->known = 0;
+    return (void)pid, (void)function, (void)arg, -EOPNOTSUPP;
 }
-int vmarena_prim_frame(const void *address, uint64_t *frame) { return (void)address, (void)frame, -EOPNOTSUPP; }
+int vmarena_prim_page_frame(const void *address, uint64_t *frame) { return (void)address, (void)frame, -EOPNOTSUPP; }
 int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size) {
     return (void)pid, (void)to, (void)from, (void)size, -EOPNOTSUPP;
 }
-int vmarena_prim_totals(pid_t pid, struct vmarena_totals *out) { return (void)pid, (void)out, -EOPNOTSUPP; }
+int vmarena_prim_memory_totals(pid_t pid, struct vmarena_totals *out) { return (void)pid, (void)out, -EOPNOTSUPP; }
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major) {
     return (void)pid, (void)minor, (void)major, -EOPNOTSUPP;
 }
@@ -77,16 +71,17 @@ int vmarena_prim_counter_read(int fd, uint64_t *value) { return (void)fd, (void)
 int vmarena_prim_memory_file(int *out, const char *name, uint64_t size) {
     return (void)out, (void)name, (void)size, -EOPNOTSUPP;
 }
-int vmarena_prim_move_aside(void *address, size_t size, size_t align, void **aside) {
-    return (void)address, (void)size, (void)align, (void)aside, -EOPNOTSUPP;
+int vmarena_prim_retire_pages(void *address, size_t size, size_t align, void **retired) {
+    return (void)address, (void)size, (void)align, (void)retired, -EOPNOTSUPP;
 }
-int vmarena_prim_punch(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
-int vmarena_prim_track_open(void *address, size_t size, struct vmarena_prim_track *out) {
+int vmarena_prim_punch_hole(void *address, size_t size) { return (void)address, (void)size, -EOPNOTSUPP; }
+int vmarena_prim_write_tracking_start(void *address, size_t size, struct vmarena_prim_write_tracking *out) {
     return (void)address, (void)size, (void)out, -EOPNOTSUPP;
 }
-void vmarena_prim_track_close(const struct vmarena_prim_track *track) { (void)track; }
-int vmarena_prim_track_collect(void *address, size_t size, bool anew, vmarena_pages_fn *function, void *arg) {
-    return (void)anew, (void)address, (void)size, (void)function, (void)arg, -EOPNOTSUPP;
+void vmarena_prim_write_tracking_stop(const struct vmarena_prim_write_tracking *tracking) { (void)tracking; }
+int vmarena_prim_write_tracking_collect(void *address, size_t size, bool restart, vmarena_pages_fn *function,
+                                        void *arg) {
+    return (void)restart, (void)address, (void)size, (void)function, (void)arg, -EOPNOTSUPP;
 }
 
 bool vmarena_prim_file_is_huge(int fd) { return (void)fd, false; }
@@ -105,7 +100,7 @@ uint32_t vmarena_prim_new_thread_id(void) {
     return ++count;
 }
 
-size_t vmarena_prim_least_signal_stack(void) { return 0; }
+size_t vmarena_prim_min_signal_stack(void) { return 0; }
 
 bool vmarena_prim_find_stack(uintptr_t address, struct vmarena_prim_bounds *found) {
     return (void)address, (void)found, false;
