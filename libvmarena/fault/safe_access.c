@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "fault/fault.h"
 #include "prim/prim.h"
+#include "region/guard_layout.h"
 #include "vmarena/fault.h"
 
 #if defined(__has_feature)
@@ -120,14 +121,38 @@ static void name_either(const struct work *work, struct vmarena_fault *fault) {
     else name_operand(fault, to, work->operation == COMPARE ? VMARENA_ACCESS_READ : VMARENA_ACCESS_WRITE);
 }
 
-/* How far the piece came that faulted, by the fault's address: whole blocks, or bytes after the last of them. */
-static size_t in_piece(const struct work *work, const struct vmarena_fault *fault) {
-    size_t done = work->done, piece = piece_at(work, done),
-           unit = work->operation == COMPARE ? sizeof(word) : sizeof(block);
-    size_t reached = (uintptr_t)fault->address - (uintptr_t)(work->to + done);
-    if (work->operation != FILL) reached = least(reached, (uintptr_t)fault->address - (uintptr_t)(work->from + done));
-    if (reached >= piece) return 0; /* not an address of ours: hardware tells only the page */
+/* How far the piece came that faulted, by the fault's address: whole blocks, or bytes after the last of them. *operand is
+ * the side that faulted, at the piece's beginning; NULL: the address is not one of ours (hardware tells only the page). */
+static size_t in_piece(const struct work *work, const struct vmarena_fault *fault, const unsigned char **operand) {
+    size_t done = work->done, piece = piece_at(work, done);
+    size_t unit = work->operation == COMPARE ? sizeof(word) : sizeof(block);
+    const unsigned char *to = work->to + done, *from = work->operation == FILL ? to : work->from + done;
+    size_t in_to = (uintptr_t)fault->address - (uintptr_t)to, in_from = (uintptr_t)fault->address - (uintptr_t)from;
+    size_t reached = least(in_to, in_from);
+    *operand = reached >= piece ? NULL : in_to <= in_from ? to : from;
+    if (*operand == NULL) return 0;
     return reached < piece / unit * unit ? reached / unit * unit : reached;
+}
+
+/*
+ * Moves a fault's address back to the first byte of the access. A CPU without an instruction as wide as the access makes
+ * it in parts, in the order that the compiler chose, and the kernel names the part.
+ */
+static void move_to_first_byte(struct vmarena_fault *fault, const void *first) {
+    uintptr_t address = (uintptr_t)first;
+    uint64_t back = (uintptr_t)fault->address - address;
+    if (fault->object != NULL)
+        fault->distance = vmarena_object_distance((uintptr_t)fault->object, fault->object_size, address);
+    if (fault->file_offset >= back) fault->file_offset -= back; /* 0 where the memory is no file's */
+    fault->address = (void *)address;
+}
+
+/* Counts what was done of the piece that faulted. */
+static void finish_piece(struct work *work, struct vmarena_fault *fault) {
+    const unsigned char *operand;
+    size_t done = in_piece(work, fault, &operand);
+    if (operand != NULL) move_to_first_byte(fault, operand + done);
+    work->done += done;
 }
 
 static size_t guarded(struct work *work, struct vmarena_fault *fault) {
@@ -136,7 +161,7 @@ static size_t guarded(struct work *work, struct vmarena_fault *fault) {
     if (result < 0) own.code = result;
     if (result == 1) {
         name_either(work, &own);
-        work->done += in_piece(work, &own);
+        finish_piece(work, &own);
     }
     if (fault != NULL) *fault = own;
     return work->done;
@@ -214,8 +239,11 @@ static int check_access(const void *address, const void *value, size_t size) {
 
 static int access_once(void (*body)(void *), struct access *access, struct vmarena_fault *fault) {
     int result = try_operands(body, access, fault);
-    if (result == 1 && fault != NULL && vmarena_prim_fault_is_general_protection(fault->signo, fault->code))
+    if (result != 1 || fault == NULL) return result;
+    if (vmarena_prim_fault_is_general_protection(fault->signo, fault->code))
         name_operand(fault, access->memory, body == store ? VMARENA_ACCESS_WRITE : VMARENA_ACCESS_READ);
+    else if ((uintptr_t)fault->address - (uintptr_t)access->memory < access->size)
+        move_to_first_byte(fault, access->memory);
     return result;
 }
 

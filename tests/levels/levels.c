@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a compiler may get wrong around a scope: built by ./check with each compiler at each level, together with the files
- * of the library that land, copy and compare. Recovery 18, 47, 48 (../README.md). Prints nothing and ends with 0 when well.
+ * of the library that land, copy and compare. Recovery 18, 47, 48 (../README.md). Prints nothing and exits with 0 if all is
+ * well.
  */
 #include <alloca.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
             printf("%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                     \
+            fflush(stdout);                                                                                            \
             _exit(1);                                                                                                  \
         }                                                                                                              \
     } while (0)
@@ -191,6 +193,47 @@ static void test_truncated(void) {
     close(fd);
 }
 
+/* ---- the address of a fault in an access that the CPU may make in parts ---------------------------------------------------- */
+
+/* The first byte that could not be accessed, in whichever order the parts of a word are. */
+static void test_addresses(void) {
+    char other[64];
+    struct vmarena_fault fault;
+    uint64_t value = 0;
+    char *guard = object + 24;
+    memset(object, 'o', 24);
+    memset(other, 'o', sizeof other);
+    for (size_t from = 0; from <= 24; from++) {
+        CHECK(vmarena_compare(object + from, other, 40, &fault) == 24 - from);
+        CHECK(fault.address == guard && fault.distance == 1 && fault.object == object);
+        CHECK(vmarena_compare(other, object + from, 40, &fault) == 24 - from);
+        CHECK(fault.address == guard && fault.distance == 1 && fault.object == object);
+        CHECK(vmarena_copy(other, object + from, 40, &fault) == 24 - from);
+        CHECK(fault.address == guard && fault.distance == 1 && fault.object == object);
+        CHECK(vmarena_fill(object + from, 'o', 40, &fault) == 24 - from);
+        CHECK(fault.address == guard && fault.distance == 1 && fault.object == object);
+    }
+    CHECK(vmarena_read(guard, &value, 8, &fault) == 1 && fault.address == guard && fault.distance == 1);
+    CHECK(vmarena_write(guard + 8, &value, 8, &fault) == 1 && fault.address == guard + 8 && fault.distance == 9);
+}
+
+/* In a file, the offset goes with the address. */
+static void test_file_offsets(void) {
+    struct vmarena_view *view;
+    struct vmarena_fault fault;
+    uint64_t value;
+    size_t page = vmarena_page_size();
+    int fd = memfd_create("levels", 0);
+    CHECK(fd >= 0 && ftruncate(fd, (off_t)(2 * page)) == 0 && vmarena_view_open_fd(&view, fd, NULL) == 0);
+    CHECK(ftruncate(fd, (off_t)page) == 0);
+    char *lost = (char *)view->data + page;
+    CHECK(vmarena_read(lost, &value, 8, &fault) == 1 && fault.address == lost && fault.file_offset == page);
+    CHECK(vmarena_compare(view->data, view->data, 2 * page, &fault) == page && fault.address == lost);
+    CHECK(fault.file_offset == page);
+    vmarena_view_close(view);
+    close(fd);
+}
+
 int main(void) {
     struct vmarena_options options = {.reserve = 64 * vmarena_page_size(), .fence = VMARENA_FENCE_END};
     CHECK(vmarena_create(&arena, &options) == 0);
@@ -201,6 +244,8 @@ int main(void) {
     test_nested();
     test_counting();
     test_truncated();
+    test_addresses();
+    test_file_offsets();
     vmarena_destroy(arena);
     return 0;
 }
