@@ -63,10 +63,7 @@ static void after_fork(bool child) {
 static void after_fork_in_parent(void) { after_fork(false); }
 static void after_fork_in_child(void) { after_fork(true); }
 
-static int fork_error;
-static void watch_forks(void) {
-    fork_error = vmarena_prim_at_fork(prepare_fork, after_fork_in_parent, after_fork_in_child);
-}
+static int watch_forks(void) { return vmarena_prim_at_fork(prepare_fork, after_fork_in_parent, after_fork_in_child); }
 
 /* ---- options -------------------------------------------------------------------------------------------------------------- */
 
@@ -202,13 +199,13 @@ static struct vmarena_heap *take_record(void) {
 
 int vmarena_heap_create(struct vmarena_heap **out, const struct vmarena_heap_options *options) {
     static const struct vmarena_heap_options defaults;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static struct vmarena_prim_once once;
     if (out == NULL) return vmarena_fail(-EINVAL, "vmarena_heap_create: nowhere to put the heap");
     if (options == NULL) options = &defaults;
     int error = check_options(options);
     if (error != 0) return error;
-    (void)pthread_once(&once, watch_forks);
-    if (fork_error != 0) return vmarena_fail(fork_error, "pthread_atfork: no memory");
+    error = vmarena_prim_once(&once, watch_forks);
+    if (error != 0) return vmarena_fail_call(error, "pthread_atfork", 0);
     (void)pthread_mutex_lock(&heaps_lock);
     struct vmarena_heap *heap = take_record();
     error = heap != NULL ? build(heap, options) : vmarena_fail(-ENOMEM, "mmap: no memory for a heap's record");

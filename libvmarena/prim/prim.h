@@ -35,6 +35,7 @@
 #endif
 #endif
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -44,6 +45,10 @@
 #include <sys/types.h>
 
 #include "vmarena/types.h"
+
+#ifndef ENODATA
+#define ENODATA ENOATTR /* FreeBSD and OpenBSD */
+#endif
 
 /* ---- mapping (posix/map.c) ---------------------------------------------------------------------------------------- */
 

@@ -9,26 +9,11 @@
 #include "base/error.h"
 #include "vmarena.h"
 
+#include "seccomp.h"
 #include "support.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-
-/* From now on this process dies of SIGSYS when it opens a file. (The tests are built for the system's own ABI alone.) */
-static bool forbid_open(void) {
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
-#define NO_SECCOMP 55
+/* From now on this process dies of SIGSYS when it opens a file. */
+static bool forbid_open(void) { return filter_call(SYS_openat, SECCOMP_RET_KILL_PROCESS); }
 
 /* An arena under RLIMIT_DATA commits by steps, of which one fails. */
 static struct vmarena *limited_arena(void) {
@@ -53,10 +38,7 @@ static void test_failing_opens_no_file(void **state) {
     (void)state;
     skip_under_valgrind("seccomp would forbid Valgrind's own calls");
     int status = run_child(fails_without_a_file, NULL);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_SECCOMP) {
-        print_message("skip: this system has no seccomp filters\n");
-        skip();
-    }
+    skip_without_seccomp(status);
     assert_status(status, 0);
 }
 
@@ -73,10 +55,7 @@ static void test_the_sentence_opens_one(void **state) {
     (void)state;
     skip_under_valgrind("seccomp would forbid Valgrind's own calls");
     int status = run_child(asks_for_the_sentence, NULL);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_SECCOMP) {
-        print_message("skip: this system has no seccomp filters\n");
-        skip();
-    }
+    skip_without_seccomp(status);
     assert_status(status, SIGSYS);
 }
 
