@@ -613,6 +613,8 @@ extern "C" {
     ) -> usize;
     pub fn vmarena_read(address: *const c_void, value: *mut c_void, size: usize, fault: *mut vmarena_fault) -> c_int;
     pub fn vmarena_write(address: *mut c_void, value: *const c_void, size: usize, fault: *mut vmarena_fault) -> c_int;
+    /// The calling thread's innermost scope, opaque; null where none is open.
+    pub fn vmarena_scope_top() -> *mut c_void;
     pub fn vmarena_on_fault(arena: *mut vmarena, function: vmarena_fault_fn, arg: *mut c_void) -> c_int;
     pub fn vmarena_fault_install() -> c_int;
     pub fn vmarena_fault_uninstall() -> c_int;

@@ -10,7 +10,7 @@ use vmarena_sys as sys;
 
 use crate::fenced::Side;
 use crate::heap::options;
-use crate::report::{capture, no_object, say, say_fault, say_object_stacks, say_stack, DEPTH};
+use crate::report::{capture, may_be_caught, no_object, say, say_fault, say_object_stacks, say_stack, DEPTH};
 
 /// A global allocator under which every allocation of a program is guarded: an overrun, underrun or use after free in C,
 /// assembly or `unsafe` code ends the program at the byte, with a line on standard error that names it.
@@ -87,6 +87,9 @@ extern "C" {
 
 /// In the signal handler: says what was touched, and declines, so that the fault goes its usual way.
 unsafe extern "C" fn describe(fault: *const sys::vmarena_fault, heap: *mut c_void) -> bool {
+    if may_be_caught() {
+        return false;
+    }
     // SAFETY: a fault's record, and the heap that make() passes, which is never destroyed.
     unsafe {
         say_fault(&*fault);

@@ -26,6 +26,8 @@
 
 mod alloc;
 mod allocator;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod arena;
 mod error;
 mod fault;
@@ -36,11 +38,19 @@ mod guarded_alloc;
 mod heap;
 pub mod inspect;
 mod options;
+#[cfg(feature = "proptest")]
+pub mod proptest;
 mod report;
 mod scope;
+#[cfg(feature = "backtrace")]
+mod signal_stack;
 mod snapshot;
 mod stats;
 mod string;
+#[cfg(feature = "backtrace")]
+mod symbols;
+#[cfg(feature = "test")]
+pub mod testing;
 mod view;
 mod view_options;
 
@@ -57,8 +67,13 @@ pub use scope::Scope;
 pub use snapshot::{Snapshot, SnapshotInfo, Tracking};
 pub use stats::{Residency, Stats};
 pub use string::ArenaString;
+#[cfg(feature = "backtrace")]
+pub use symbols::name_frames;
 pub use view::{View, ViewMut};
 pub use view_options::{Advice, ViewInfo, ViewOptions};
+
+#[cfg(feature = "test")]
+pub use vmarena_macros::test;
 
 use vmarena_sys as sys;
 

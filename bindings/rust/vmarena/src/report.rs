@@ -6,8 +6,13 @@ use std::ptr;
 
 use vmarena_sys as sys;
 
+use crate::arena::Arena;
+
 /// Frames shown of a stack.
 pub(crate) const DEPTH: c_uint = 16;
+/// Frames looked through for the one that faulted.
+#[cfg(feature = "backtrace")]
+const MOST_FRAMES: usize = 64;
 
 /// Text on its way to standard error; what does not fit is cut.
 pub(crate) struct Text {
@@ -99,20 +104,34 @@ pub(crate) unsafe extern "C" fn capture(frames: *mut *mut c_void, depth: usize, 
 }
 
 /// One frame as the file and the offset in it, which `addr2line -e FILE OFFSET` reads.
-fn say_frame(address: *mut c_void) {
+fn say_frame(call: *mut c_void) {
     let mut info =
         DlInfo { file: ptr::null(), base: ptr::null_mut(), symbol: ptr::null(), symbol_address: ptr::null_mut() };
-    // A return address: the call lies before it.
-    let call = (address as usize).wrapping_sub(1);
     // SAFETY: the address is only looked up; the file's name stands as long as it is loaded.
     unsafe {
-        if dladdr(call as *const c_void, &raw mut info) != 0 && !info.file.is_null() {
+        if dladdr(call, &raw mut info) != 0 && !info.file.is_null() {
             let file = CStr::from_ptr(info.file).to_str().unwrap_or("?");
-            say!("    {file}+{:#x}", call - info.base as usize);
+            say!("    {file}+{:#x}", call as usize - info.base as usize);
         } else {
-            say!("    {call:#x}");
+            say!("    {call:p}");
         }
     }
+}
+
+/// A stack's frames; the first is a return address, too, unless it is the one that faulted.
+fn say_frames(frames: &[*mut c_void], first_faulted: bool) {
+    #[cfg(feature = "backtrace")]
+    if crate::symbols::say_frames(frames, first_faulted) {
+        return;
+    }
+    for (index, frame) in frames.iter().enumerate() {
+        say_frame(call_of(*frame, index == 0 && first_faulted));
+    }
+}
+
+/// A return address is that of the call that it returns from, plus its length: one byte before it lies in the call.
+pub(crate) fn call_of(frame: *mut c_void, faulted: bool) -> *mut c_void {
+    frame.cast::<u8>().wrapping_sub(usize::from(!faulted)).cast()
 }
 
 /// The stack, with a line above it that says what it is; nothing where it is not known.
@@ -122,8 +141,47 @@ pub(crate) fn say_stack(heap: *const sys::vmarena_heap, what: &str, stack: u32, 
     let count = unsafe { sys::vmarena_heap_stack(heap, stack, frames.as_mut_ptr(), frames.len()) }.min(frames.len());
     if count != 0 {
         say!("  {what} by thread {thread}:");
-        frames[..count].iter().for_each(|frame| say_frame(*frame));
+        say_frames(&frames[..count], false);
     }
+}
+
+/// In the signal handler: the stack of the code that faulted, as far as the signal stack is deep enough to follow it.
+fn say_faulting_stack(fault: &sys::vmarena_fault) {
+    say!("  the access:");
+    #[cfg(feature = "backtrace")]
+    if crate::signal_stack::is_deep() {
+        let mut frames = [ptr::null_mut(); MOST_FRAMES];
+        // SAFETY: there is room for as many frames.
+        let count = unsafe { capture(frames.as_mut_ptr(), frames.len(), ptr::null_mut()) };
+        // Above it lie the handler's own frames.
+        if let Some(first) = frames[..count].iter().position(|frame| *frame == fault.pc) {
+            return say_frames(&frames[first..count.min(first + DEPTH as usize)], true);
+        }
+    }
+    say_frames(&[fault.pc], true);
+}
+
+/// Whether a scope of the calling thread may catch the fault. Only its presence is known here, not what it claims.
+pub(crate) fn may_be_caught() -> bool {
+    // SAFETY: no precondition; safe in a signal handler.
+    !unsafe { sys::vmarena_scope_top() }.is_null()
+}
+
+unsafe extern "C" fn tell(fault: *const sys::vmarena_fault, _: *mut c_void) -> bool {
+    if !may_be_caught() {
+        // SAFETY: a record that stands during the call.
+        unsafe { say_fault(&*fault) };
+    }
+    false
+}
+
+/// From now on, a fault in the arena that no scope may catch is told before it goes its usual way. Where the handlers
+/// cannot be installed, it is not.
+pub(crate) fn tell_uncaught_faults(arena: &Arena) {
+    #[cfg(feature = "backtrace")]
+    crate::symbols::prepare_thread();
+    // SAFETY: the arena is live, and no other thread has it.
+    let _ = unsafe { sys::vmarena_on_fault(arena.handle(), Some(tell), ptr::null_mut()) };
 }
 
 /// Both stacks of an object.
@@ -138,10 +196,11 @@ pub(crate) fn no_object() -> sys::vmarena_heap_object {
     unsafe { std::mem::zeroed() }
 }
 
-/// A fault in one line.
+/// In the signal handler: a fault in one line, and the stack of the access.
 pub(crate) fn say_fault(fault: &sys::vmarena_fault) {
     let mut text = [0u8; 512];
     // SAFETY: writes at most what there is room for, and terminates.
     let length = unsafe { sys::vmarena_fault_describe(fault, text.as_mut_ptr().cast::<c_char>(), text.len()) };
     say!("vmarena: {}", std::str::from_utf8(&text[..length.min(text.len() - 1)]).unwrap_or("a fault"));
+    say_faulting_stack(fault);
 }

@@ -141,3 +141,15 @@ fn a_realloc_with_another_alignment_ends_the_program() {
     assert_eq!(signal, Some(6), "{said}");
     assert!(said.contains("with another alignment than allocated"), "{said}");
 }
+
+#[test]
+fn a_fault_that_is_caught_is_not_told() {
+    if is_child() {
+        let bytes = vec![1u8; 10].into_boxed_slice();
+        // SAFETY: nothing lies there.
+        assert!(unsafe { vmarena::try_read(bytes.as_ptr().add(10)) }.is_err());
+        return;
+    }
+    let (signal, said) = child("a_fault_that_is_caught_is_not_told");
+    assert!(signal.is_none() && !said.contains("vmarena:"), "{said}");
+}

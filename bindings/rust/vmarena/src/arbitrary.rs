@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+//! `Arbitrary` of the arbitrary crate, for fuzz targets that take fenced input.
+use arbitrary::{Arbitrary, Result, Unstructured};
+
+use crate::error::Error;
+use crate::fenced::{Fenced, Side};
+
+/// Memory is not the input's fault.
+fn must<T: ?Sized>(made: std::result::Result<Fenced<T>, Error>) -> Fenced<T> {
+    made.unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl<'a> Arbitrary<'a> for Side {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        bytes.choose(&Side::BOTH).copied()
+    }
+}
+
+/// The side, then the elements as `Vec` takes them. Where the input is the bytes as they are, take `&[u8]` and lay a copy of
+/// it against a guard at both sides, one after the other: then a corpus of files can be used.
+impl<'a, T: Arbitrary<'a>> Arbitrary<'a> for Fenced<[T]> {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let side = Side::arbitrary(bytes)?;
+        Ok(must(Fenced::from_values(Vec::arbitrary(bytes)?, side)))
+    }
+
+    fn arbitrary_take_rest(mut bytes: Unstructured<'a>) -> Result<Self> {
+        let side = Side::arbitrary(&mut bytes)?;
+        Ok(must(Fenced::from_values(Vec::arbitrary_take_rest(bytes)?, side)))
+    }
+}
+
+impl<'a> Arbitrary<'a> for Fenced<str> {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
+        let side = Side::arbitrary(bytes)?;
+        Ok(must(Fenced::copy_of_str(<&str>::arbitrary(bytes)?, side)))
+    }
+
+    fn arbitrary_take_rest(mut bytes: Unstructured<'a>) -> Result<Self> {
+        let side = Side::arbitrary(&mut bytes)?;
+        Ok(must(Fenced::copy_of_str(<&str>::arbitrary_take_rest(bytes)?, side)))
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+//! Functions and lines for the frames of a report.
+//!
+//! Reading debug information takes memory, locks and a deep stack, none of which a signal handler has. So a thread waits for
+//! the frames; the handler sends them and waits for the thread to have printed them, though not for ever.
+use std::ffi::{c_int, c_short, c_ulong, c_void};
+use std::io::{self, Read, Write};
+use std::mem;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
+use std::process;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::report::{call_of, say};
+
+/// Most frames of a request.
+const DEPTH: usize = 64;
+/// The thread may have to read a large program's debug information.
+const MOST_MILLISECONDS: c_int = 30_000;
+const POLLIN: c_short = 1;
+
+/// The handler's end of the connection, and the process in which the thread runs: a child of fork has none.
+static CONNECTION: AtomicI32 = AtomicI32::new(-1);
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Request {
+    count: usize,
+    first_faulted: usize,
+    frames: [usize; DEPTH],
+}
+
+#[repr(C)]
+struct PollFd {
+    fd: c_int,
+    events: c_short,
+    found: c_short,
+}
+
+extern "C" {
+    fn read(fd: c_int, bytes: *mut c_void, length: usize) -> isize;
+    fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize;
+    fn poll(fds: *mut PollFd, count: c_ulong, milliseconds: c_int) -> c_int;
+}
+
+/// From now on the reports of this crate name functions, files and lines: those of faults in [`Fenced`](crate::Fenced)
+/// memory, which call this themselves, and of [`GuardedAlloc`](crate::GuardedAlloc). Starts a thread, once.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn name_frames() -> io::Result<()> {
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if PROCESS.load(Ordering::Acquire) == process::id() {
+        return Ok(());
+    }
+    let (ours, theirs) = UnixStream::pair()?;
+    thread::Builder::new().name("vmarena reports".to_owned()).spawn(move || serve(theirs))?;
+    CONNECTION.store(ours.into_raw_fd(), Ordering::Release);
+    PROCESS.store(process::id(), Ordering::Release);
+    Ok(())
+}
+
+/// For a thread whose faults are to be told with their whole stack. Where that fails they are told with less.
+pub(crate) fn prepare_thread() {
+    let _ = name_frames();
+    crate::signal_stack::deepen();
+}
+
+fn serve(mut connection: UnixStream) {
+    let mut bytes = [0u8; mem::size_of::<Request>()];
+    while connection.read_exact(&mut bytes).is_ok() {
+        // SAFETY: the bytes are those of a request, and every pattern of them is one.
+        let request: Request = unsafe { bytes.as_ptr().cast::<Request>().read_unaligned() };
+        print(&request);
+        if connection.write_all(&[1]).is_err() {
+            return;
+        }
+    }
+}
+
+fn print(request: &Request) {
+    for (index, frame) in request.frames[..request.count].iter().enumerate() {
+        let call = call_of(*frame as *mut c_void, index == 0 && request.first_faulted != 0);
+        let (mut is_known, mut is_last) = (false, false);
+        backtrace::resolve(call, |symbol| {
+            let name = symbol.name().map_or_else(|| "?".to_owned(), |name| format!("{name:#}"));
+            // Below them lies what runs every test, and every thread.
+            is_last |= name.starts_with("vmarena::testing::") || name.contains("__rust_begin_short_backtrace");
+            if !is_last {
+                if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
+                    say!("    {name} at {}:{line}", file.display());
+                } else {
+                    say!("    {name}");
+                }
+            }
+            is_known = true;
+        });
+        if is_last {
+            return;
+        }
+        if !is_known {
+            say!("    {call:p}");
+        }
+    }
+}
+
+/// In a signal handler, too: whether the thread has printed the frames.
+pub(crate) fn say_frames(frames: &[*mut c_void], first_faulted: bool) -> bool {
+    let connection = CONNECTION.load(Ordering::Acquire);
+    if connection < 0 || PROCESS.load(Ordering::Acquire) != process::id() {
+        return false;
+    }
+    let mut request =
+        Request { count: frames.len().min(DEPTH), first_faulted: first_faulted.into(), frames: [0; DEPTH] };
+    for (to, from) in request.frames.iter_mut().zip(frames) {
+        *to = *from as usize;
+    }
+    let mut answer = PollFd { fd: connection, events: POLLIN, found: 0 };
+    let mut byte = 0u8;
+    let size = mem::size_of::<Request>();
+    // SAFETY: the request and the byte are good for the calls, all three of which signal-safety(7) lists.
+    unsafe {
+        usize::try_from(write(connection, (&raw const request).cast(), size)) == Ok(size)
+            && poll(&raw mut answer, 1, MOST_MILLISECONDS) == 1
+            && read(connection, (&raw mut byte).cast(), 1) == 1
+    }
+}
