@@ -80,6 +80,9 @@ int vmarena_prim_unmap(void *address, size_t size);
 /* Signal-safe on every system we know, although POSIX does not promise it. */
 int vmarena_prim_protect(void *address, size_t size, unsigned prot);
 
+/* Reads a byte of each page by a system call, so that the page is mapped in. -EFAULT, and no signal, where there is none. */
+int vmarena_prim_touch(const void *address, size_t size);
+
 int vmarena_prim_lock(void *address, size_t size);
 int vmarena_prim_unlock(void *address, size_t size);
 int vmarena_prim_sync(void *address, size_t size); /* msync(2) with MS_SYNC */
