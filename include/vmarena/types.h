@@ -37,9 +37,13 @@ enum vmarena_commit_policy {
 
 /* What keeps a guard inside a reservation inaccessible. The guards at its edges are always PROT_NONE. */
 enum vmarena_guard_kind {
-    VMARENA_GUARD_AUTO,    /* asked for: markers where trying one works, otherwise mprotect */
-    VMARENA_GUARD_MARKER,  /* MADV_GUARD_INSTALL: no map entry spent, a million guards in one mapping */
-    VMARENA_GUARD_PROTECT, /* mprotect(PROT_NONE): two map entries a guard */
+    VMARENA_GUARD_AUTO,      /* asked for: the first of MARKER, USERFAULT and PROTECT that works when it is tried */
+    VMARENA_GUARD_MARKER,    /* MADV_GUARD_INSTALL (Linux 6.13): no map entry spent, a million guards in one mapping */
+    VMARENA_GUARD_PROTECT,   /* mprotect(PROT_NONE): two map entries a guard */
+    VMARENA_GUARD_USERFAULT, /* userfaultfd(2): no map entry spent; an access raises SIGBUS. Poisoned pages (Linux 6.6),
+                                or missing ones (5.11; 4.14 for root, or with vm.unprivileged_userfaultfd): a program that
+                                closes the library's descriptor loses the guards by missing pages until the next is
+                                made, and a child made by clone(2) without fork's handlers never has them */
 };
 
 /* ---- faults -------------------------------------------------------------------------------------------------------- */

@@ -4,8 +4,9 @@
  * address space in which every page faults, a run of pages opened, a run of pages closed. How that is done is the back
  * end's affair:
  *
- *      MARKER   a closed page holds a guard marker (MADV_GUARD_INSTALL, Linux 6.13) below the region's protection
- *      PROTECT  a closed page is PROT_NONE
+ *      MARKER     a closed page holds a guard marker (MADV_GUARD_INSTALL, Linux 6.13) below the region's protection
+ *      USERFAULT  a closed page is poisoned, or missing, in a range registered with userfaultfd(2): SIGBUS
+ *      PROTECT    a closed page is PROT_NONE
  *
  * Addresses and sizes are whole pages. Functions return 0 or a negative errno, explained; what they say about a run
  * holds for the run only, so that threads may open and close different runs at the same time.

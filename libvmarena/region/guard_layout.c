@@ -2,7 +2,6 @@
 #include "region/guard_layout.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/rounding.h"
@@ -128,7 +127,7 @@ size_t vmarena_object_gap(uintptr_t start, size_t size, uintptr_t address) {
 }
 
 void vmarena_attribute_kind(struct vmarena_fault *fault, enum vmarena_fault_kind kind) {
-    if (fault->signo == SIGSEGV) fault->kind = kind;
+    if (fault->kind != VMARENA_FAULT_HARDWARE || kind != VMARENA_FAULT_PROTECTED) fault->kind = kind;
 }
 
 void vmarena_attribute_object(struct vmarena_fault *fault, uintptr_t start, size_t size) {

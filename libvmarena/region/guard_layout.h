@@ -59,7 +59,11 @@ ptrdiff_t vmarena_object_distance(uintptr_t start, size_t size, uintptr_t addres
 /* The same without its sign. */
 size_t vmarena_object_gap(uintptr_t start, size_t size, uintptr_t address);
 
-/* Sets the kind of a fault that an owner knows more of than the signal; a SIGBUS has told its own. Signal-safe. */
+/*
+ * Sets the kind of a fault that an owner knows more about than the signal. A SIGBUS may be a guard by userfaultfd(2),
+ * which tells it as a hardware error where the kernel knows of those (BUS_MCEERR_AR); inside of a live object it is one.
+ * Signal-safe.
+ */
 void vmarena_attribute_kind(struct vmarena_fault *fault, enum vmarena_fault_kind kind);
 
 /* Names the object [start, start + size) in a fault: object, object_size and distance. Signal-safe. */

@@ -22,6 +22,16 @@ int vmarena_prim_guard_remove_many(const struct vmarena_prim_range *ranges, size
     return (void)ranges, (void)count, -EOPNOTSUPP;
 }
 bool vmarena_prim_has_guard_markers(void) { return false; }
+int vmarena_prim_userfault_open(enum vmarena_prim_userfault mode) { return (void)mode, -EOPNOTSUPP; }
+int vmarena_prim_userfault_register(int fd, enum vmarena_prim_userfault mode, void *address, size_t size) {
+    return (void)fd, (void)mode, (void)address, (void)size, -EOPNOTSUPP;
+}
+int vmarena_prim_userfault_poison(int fd, void *address, size_t size) {
+    return (void)fd, (void)address, (void)size, -EOPNOTSUPP;
+}
+int vmarena_prim_userfault_populate(int fd, void *address, size_t size) {
+    return (void)fd, (void)address, (void)size, -EOPNOTSUPP;
+}
 int vmarena_prim_map_named(void **out, size_t size, const char *name) {
     return (void)out, (void)size, (void)name, -EOPNOTSUPP;
 }
