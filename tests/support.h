@@ -219,6 +219,26 @@ static inline enum vmarena_access told(enum vmarena_access access) {
 
 /* signo, address, access, kind, object, object_size and distance, each exactly. */
 #define assert_fault(fault, ...) assert_fault_((fault), &(struct vmarena_fault){__VA_ARGS__}, __FILE__, __LINE__)
+/* What a closed page raises: SIGBUS if it is userfaultfd's, SIGSEGV otherwise and at a reservation's edges, which are
+ * PROT_NONE always. */
+static inline int guard_signal(const void *address, enum vmarena_guard_kind obtained) {
+    struct vmarena_mapping mapping;
+    if (obtained != VMARENA_GUARD_USERFAULT) return SIGSEGV;
+    assert_int_equal(vmarena_mapping_at(0, (uintptr_t)address, &mapping, NULL, 0), 0);
+    return mapping.prot == VMARENA_NONE ? SIGSEGV : SIGBUS;
+}
+
+/* Whether guards of that kind can be had here; if not, the reason is printed, for a test that skips then. */
+static inline bool guards_work(enum vmarena_guard_kind kind) {
+    struct vmarena *arena;
+    struct vmarena_options options = {.reserve = 1 << 20, .fence = VMARENA_FENCE_END, .guard_kind = kind};
+    int error = vmarena_create(&arena, &options);
+    if (error == 0) vmarena_destroy(arena);
+    if (error == -EOPNOTSUPP) print_message("skip: %s\n", vmarena_explain());
+    else assert_int_equal(error, 0);
+    return error == 0;
+}
+
 static inline void assert_fault_(const struct vmarena_fault *got, const struct vmarena_fault *want, const char *file,
                                  int line) {
     char text[300];

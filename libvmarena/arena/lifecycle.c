@@ -41,6 +41,7 @@ static int advise_by_flags(struct vmarena_arena *arena) {
         int error = vmarena_arena_advise(arena, advices[i].advice);
         if (error != 0) return vmarena_fail(-EOPNOTSUPP, "%s: this system refuses it for this memory", advices[i].name);
     }
+    arena->region.absent_in_child = (arena->options.flags & VMARENA_DONT_FORK) != 0;
     return 0;
 }
 

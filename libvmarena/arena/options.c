@@ -11,7 +11,7 @@
 
 int vmarena_options_check(const struct vmarena_options *options) {
     if ((unsigned)options->huge > VMARENA_HUGE_1G || (unsigned)options->fence > VMARENA_FENCE_START ||
-        (unsigned)options->guard_kind > VMARENA_GUARD_PROTECT ||
+        (unsigned)options->guard_kind > VMARENA_GUARD_USERFAULT ||
         (unsigned)options->commit_policy > VMARENA_COMMIT_PROTECT)
         return vmarena_fail(-EINVAL, "vmarena_create: huge, fence, guard_kind or commit_policy has no such value");
     if ((options->flags & ~ALL_FLAGS) != 0)

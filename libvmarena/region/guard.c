@@ -128,8 +128,9 @@ int vmarena_guards_init(struct vmarena_guards *guards, struct vmarena_region *re
         guards->kind = preferred[i];
         if (back_ends[guards->kind]->works(guards)) return 0;
     }
-    return vmarena_fail(-EOPNOTSUPP, "guards by %s do not work here, or not in this memory (is it locked, or wiped in "
-                                     "children?)",
+    return vmarena_fail(-EOPNOTSUPP,
+                        "guards by %s do not work here, or not in this memory (is it locked, or wiped in "
+                        "children?)",
                         kind == VMARENA_GUARD_MARKER ? "markers" : "userfaultfd");
 }
 
@@ -150,7 +151,7 @@ static size_t total(struct vmarena_guard_runs runs) {
 }
 
 VMARENA_HOT int vmarena_guards_open_many(struct vmarena_guards *guards, const struct vmarena_prim_range *runs,
-                                              size_t count) {
+                                         size_t count) {
     const struct vmarena_guard_back_end *back_end = back_ends[guards->kind];
     struct vmarena_guard_runs all = {runs, count};
     const char *call, *ignored;
@@ -161,7 +162,7 @@ VMARENA_HOT int vmarena_guards_open_many(struct vmarena_guards *guards, const st
 }
 
 VMARENA_HOT int vmarena_guards_close_many(struct vmarena_guards *guards, const struct vmarena_prim_range *runs,
-                                               size_t count) {
+                                          size_t count) {
     struct vmarena_guard_runs all = {runs, count};
     const char *call;
     int error = back_ends[guards->kind]->close(guards, all, &call);

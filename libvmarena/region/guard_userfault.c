@@ -17,13 +17,11 @@ static struct {
     enum vmarena_prim_userfault mode;
     _Atomic int fd;
     _Atomic unsigned char *own; /* 1: fd is this process's; wiped in a child. NULL until the first guards are made */
-    bool watching; /* for forks */
-    bool ready;    /* the mode is known */
+    bool watching;              /* for forks */
+    bool ready;                 /* the mode is known */
 } shared = {.fd = -1};
 
-static bool is_own(void) {
-    return shared.own != NULL && atomic_load_explicit(shared.own, memory_order_acquire) != 0;
-}
+static bool is_own(void) { return shared.own != NULL && atomic_load_explicit(shared.own, memory_order_acquire) != 0; }
 
 /* ---- the descriptor -------------------------------------------------------------------------------------------------- */
 

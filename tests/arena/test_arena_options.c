@@ -87,7 +87,7 @@ static void assert_no_arena(struct vmarena_options options, int error, const cha
 
 static void test_options_out_of_range(void **state) {
     (void)state;
-    (void)count_maps(); /* stdio's buffer is mapped now */
+    (void)count_maps();                                                          /* stdio's buffer is mapped now */
     vmarena_destroy(make((struct vmarena_options){.fence = VMARENA_FENCE_END})); /* and the library's records */
     assert_no_arena((struct vmarena_options){.huge = (enum vmarena_huge)6}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.fence = (enum vmarena_fence)3}, -EINVAL, "has no such value");

@@ -15,17 +15,20 @@
 
 #define MIB ((size_t)1 << 20)
 
-/* Each test runs with both guard back ends; *state is which. */
+/* Each test runs with each guard back end; *state is which. */
+static enum vmarena_guard_kind obtained;
+
 static struct vmarena *make(void **state, enum vmarena_fence side) {
     struct vmarena *arena = NULL;
     struct vmarena_options options = {
         .reserve = 16 * MIB, .fence = side, .guard_kind = *(enum vmarena_guard_kind *)*state, .name = "fenced"};
     assert_int_equal(vmarena_fault_reassert(), 0);
     int error = vmarena_create(&arena, &options);
-    if (error == -EOPNOTSUPP && options.guard_kind == VMARENA_GUARD_MARKER) {
-        print_message("skip: this kernel has no guard markers\n");
+    if (error == -EOPNOTSUPP && options.guard_kind != VMARENA_GUARD_PROTECT) {
+        print_message("skip: %s\n", vmarena_explain());
         skip();
     }
+    obtained = options.guard_kind;
     assert_int_equal(error, 0);
     return arena;
 }
@@ -51,8 +54,8 @@ static void assert_faults(char *address, enum vmarena_fault_kind kind, const cha
                           ptrdiff_t distance) {
     struct vmarena_fault fault;
     assert_int_equal(vmarena_try(peek_body, address, &fault), 1);
-    assert_fault(&fault, .signo = SIGSEGV, .address = address, .access = VMARENA_ACCESS_READ, .kind = kind,
-                 .object = (void *)(uintptr_t)object, .object_size = size, .distance = distance);
+    assert_fault(&fault, .signo = guard_signal(address, obtained), .address = address, .access = VMARENA_ACCESS_READ,
+                 .kind = kind, .object = (void *)(uintptr_t)object, .object_size = size, .distance = distance);
 }
 
 static void assert_gone(char *object, size_t size) {
@@ -570,8 +573,8 @@ static void test_all_memory_locked(void **state) {
 
 /* ---- map entries ------------------------------------------------------------------------------------------------- */
 
-static void test_markers_cost_no_map_entries(void **state) {
-    if (*(enum vmarena_guard_kind *)*state != VMARENA_GUARD_MARKER) {
+static void test_guards_cost_no_map_entries(void **state) {
+    if (*(enum vmarena_guard_kind *)*state == VMARENA_GUARD_PROTECT) {
         print_message("skip: guards by mprotect cost map entries by design\n");
         skip();
     }
@@ -593,35 +596,38 @@ static void test_markers_cost_no_map_entries(void **state) {
     assert_true(count_maps() <= before + 2); /* the signal stack may be new */
 }
 
-static enum vmarena_guard_kind markers = VMARENA_GUARD_MARKER, by_mprotect = VMARENA_GUARD_PROTECT;
-#define BOTH(test)                                                                                                     \
-    {#test " (markers)", test, NULL, NULL, &markers}, { #test " (mprotect)", test, NULL, NULL, &by_mprotect }
+static enum vmarena_guard_kind markers = VMARENA_GUARD_MARKER, by_mprotect = VMARENA_GUARD_PROTECT,
+                               by_userfaultfd = VMARENA_GUARD_USERFAULT;
+#define EACH(test)                                                                                                     \
+    {#test " (markers)", test, NULL, NULL, &markers}, {#test " (mprotect)", test, NULL, NULL, &by_mprotect}, {         \
+#test " (userfaultfd)", test, NULL, NULL, &by_userfaultfd                                                      \
+    }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(test_the_nearer_neighbour_is_named),
-        BOTH(test_before_the_first_and_past_the_last),
-        BOTH(test_wide_guards),
-        BOTH(test_wide_alignments),
-        BOTH(test_use_after_rewind),
-        BOTH(test_zeroed),
-        BOTH(test_stale_marks),
-        BOTH(test_overwritten_slack),
-        BOTH(test_every_byte_of_slack),
-        BOTH(test_resize_at_the_end_moves),
-        BOTH(test_resize_at_the_start),
-        BOTH(test_resize_of_what_is_none),
-        BOTH(test_objects_taken_back),
-        BOTH(test_free_of_a_protected_object),
-        BOTH(test_protect),
-        BOTH(test_overwritten_slack_of_the_protected),
-        BOTH(test_protect_ranges),
-        BOTH(test_a_range_on_a_retired_object),
-        BOTH(test_refused),
-        BOTH(test_full),
-        BOTH(test_fork),
+        EACH(test_the_nearer_neighbour_is_named),
+        EACH(test_before_the_first_and_past_the_last),
+        EACH(test_wide_guards),
+        EACH(test_wide_alignments),
+        EACH(test_use_after_rewind),
+        EACH(test_zeroed),
+        EACH(test_stale_marks),
+        EACH(test_overwritten_slack),
+        EACH(test_every_byte_of_slack),
+        EACH(test_resize_at_the_end_moves),
+        EACH(test_resize_at_the_start),
+        EACH(test_resize_of_what_is_none),
+        EACH(test_objects_taken_back),
+        EACH(test_free_of_a_protected_object),
+        EACH(test_protect),
+        EACH(test_overwritten_slack_of_the_protected),
+        EACH(test_protect_ranges),
+        EACH(test_a_range_on_a_retired_object),
+        EACH(test_refused),
+        EACH(test_full),
+        EACH(test_fork),
         cmocka_unit_test(test_all_memory_locked),
-        BOTH(test_markers_cost_no_map_entries),
+        EACH(test_guards_cost_no_map_entries),
     };
     return cmocka_run_group_tests_name("fenced", tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ static void print_cell(const struct cell *cell) {
     print_message("cell: size %zu, align %zu, %s, %s, %s\n", cell->size, cell->align,
                   cell->side == VMARENA_FENCE_END ? "end" : "start",
                   cell->access == VMARENA_ACCESS_READ ? "read" : "write",
-                  cell->guards == VMARENA_GUARD_MARKER ? "markers" : "mprotect");
+                  (const char *[]){"", "markers", "mprotect", "userfaultfd"}[cell->guards]);
 }
 
 /* Byte `past`, counted as distances are (+1: the first past the end), faults, and the record says just that. */
@@ -48,7 +48,7 @@ static void check_fault(const struct cell *cell, unsigned char *object, ptrdiff_
     int result = vmarena_try(reads ? peek_body : poke_body, address, &fault);
     CELL_CHECK(cell, result == 1, "vmarena_try gave %d where byte %+td is guarded", result, past);
     vmarena_fault_describe(&fault, text, sizeof text);
-    CELL_CHECK(cell, fault.signo == SIGSEGV, "signal %d: %s", fault.signo, text);
+    CELL_CHECK(cell, fault.signo == guard_signal(address, cell->guards), "signal %d: %s", fault.signo, text);
     CELL_CHECK(cell, fault.address == address, "address %p, not %p: %s", fault.address, (void *)address, text);
     CELL_CHECK(cell, fault.access == told(cell->access), "access %d: %s", (int)fault.access, text);
     CELL_CHECK(cell, fault.kind == (past > 0 ? VMARENA_FAULT_OVERRUN : VMARENA_FAULT_UNDERRUN), "kind %d: %s",
@@ -129,10 +129,7 @@ static void check_sizes(struct cell cell, struct vmarena *arena) {
 static void check_plane(enum vmarena_guard_kind guards, enum vmarena_fence side, enum vmarena_access access) {
     struct vmarena_options options = {.reserve = 1 << 20, .fence = side, .guard_kind = guards};
     struct vmarena *arena;
-    if (guards == VMARENA_GUARD_MARKER && vmarena_create(&arena, &options) == -EOPNOTSUPP) {
-        print_message("skip: this kernel has no guard markers\n");
-        skip();
-    } else if (guards == VMARENA_GUARD_MARKER) vmarena_destroy(arena);
+    if (!guards_work(guards)) skip();
     vmarena_scope_unwind(NULL);                    /* a test that failed jumped out of one */
     assert_int_equal(vmarena_fault_reassert(), 0); /* cmocka has just set its own */
     for (size_t align = 1; align <= 64; align *= 2) {
@@ -155,13 +152,19 @@ PLANE(PROTECT, END, READ)
 PLANE(PROTECT, END, WRITE)
 PLANE(PROTECT, START, READ)
 PLANE(PROTECT, START, WRITE)
+PLANE(USERFAULT, END, READ)
+PLANE(USERFAULT, END, WRITE)
+PLANE(USERFAULT, START, READ)
+PLANE(USERFAULT, START, WRITE)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_MARKER_END_READ),    cmocka_unit_test(test_MARKER_END_WRITE),
-        cmocka_unit_test(test_MARKER_START_READ),  cmocka_unit_test(test_MARKER_START_WRITE),
-        cmocka_unit_test(test_PROTECT_END_READ),   cmocka_unit_test(test_PROTECT_END_WRITE),
-        cmocka_unit_test(test_PROTECT_START_READ), cmocka_unit_test(test_PROTECT_START_WRITE),
+        cmocka_unit_test(test_MARKER_END_READ),      cmocka_unit_test(test_MARKER_END_WRITE),
+        cmocka_unit_test(test_MARKER_START_READ),    cmocka_unit_test(test_MARKER_START_WRITE),
+        cmocka_unit_test(test_PROTECT_END_READ),     cmocka_unit_test(test_PROTECT_END_WRITE),
+        cmocka_unit_test(test_PROTECT_START_READ),   cmocka_unit_test(test_PROTECT_START_WRITE),
+        cmocka_unit_test(test_USERFAULT_END_READ),   cmocka_unit_test(test_USERFAULT_END_WRITE),
+        cmocka_unit_test(test_USERFAULT_START_READ), cmocka_unit_test(test_USERFAULT_START_WRITE),
     };
     return cmocka_run_group_tests_name("guard_matrix", tests, NULL, NULL);
 }

@@ -36,10 +36,10 @@ static const struct absent_feature absent_features[] = {
     {"poison", {{SYS_ioctl, 1, 0xc020aa08, EINVAL}}},
     /* The system call, and USERFAULTFD_IOC_NEW on /dev/userfaultfd */
     {"userfaultfd", {{SYS_userfaultfd, NO_ARGUMENT, 0, EPERM}, {SYS_ioctl, 1, 0xaa00, EPERM}}},
-    {"procmap_query", {{SYS_ioctl, 1, 0xc0686611, ENOTTY}}}, /* 6.11 */
-    {"pagemap_scan", {{SYS_ioctl, 1, 0xc0606610, ENOTTY}}},  /* 6.7 */
-    {"memfd", {{SYS_memfd_create, NO_ARGUMENT, 0, ENOSYS}}}, /* 3.17 */
-    {"collapse", {{SYS_madvise, 2, 25, EINVAL}}},            /* 6.1 */
+    {"procmap_query", {{SYS_ioctl, 1, 0xc0686611, ENOTTY}}},                    /* 6.11 */
+    {"pagemap_scan", {{SYS_ioctl, 1, 0xc0606610, ENOTTY}}},                     /* 6.7 */
+    {"memfd", {{SYS_memfd_create, NO_ARGUMENT, 0, ENOSYS}}},                    /* 3.17 */
+    {"collapse", {{SYS_madvise, 2, 25, EINVAL}}},                               /* 6.1 */
     {"populate", {{SYS_madvise, 2, 22, EINVAL}, {SYS_madvise, 2, 23, EINVAL}}}, /* 5.14 */
 };
 #define ABSENT_FEATURES (sizeof absent_features / sizeof absent_features[0])
