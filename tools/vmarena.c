@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "complain.h"
 #include "vmarena/version.h"
 
 struct command {
@@ -46,6 +47,5 @@ int main(int count, char **arguments) {
     }
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(name, commands[i].name) == 0) return commands[i].run(count - 1, arguments + 1);
-    fprintf(stderr, "vmarena: there is no command '%s'; try: vmarena help\n", name);
-    return VMARENA_EXIT_USAGE;
+    return vmarena_complain(VMARENA_EXIT_USAGE, NULL, "there is no command '%s'; try: vmarena help", name);
 }

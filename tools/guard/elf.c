@@ -56,7 +56,8 @@ static int map_file(struct vmarena_elf *elf, int fd) {
 
 int vmarena_elf_open(struct vmarena_elf *elf, const char *path) {
     *elf = (struct vmarena_elf){.bytes = NULL};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* O_NONBLOCK: opening a FIFO does not wait for its writer. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) return -errno;
     int error = map_file(elf, fd);
     close(fd);

@@ -2,27 +2,18 @@
 /* `vmarena guard`: what the user says, made into a run; see run.c for the run itself. */
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "complain.h"
 #include "preload_check.h"
 #include "run.h"
 #include "symbols.h"
 
-static int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int usage_error(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("vmarena guard: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    return VMARENA_EXIT_USAGE;
-}
+#define usage_error(...) vmarena_complain(VMARENA_EXIT_USAGE, "guard", __VA_ARGS__)
 
 /* ---- options that are the command's alone ---- */
 

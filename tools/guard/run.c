@@ -15,13 +15,14 @@
 #include "channel.h"
 #include "child.h"
 #include "command.h"
+#include "complain.h"
 #include "output_file.h"
 #include "record_check.h"
 #include "report.h"
 #include "symbols.h"
 #include "totals.h"
 
-static void complain(const char *what, const char *why) { fprintf(stderr, "vmarena guard: %s: %s\n", what, why); }
+static void complain(const char *what, const char *why) { (void)vmarena_complain(0, "guard", "%s: %s", what, why); }
 
 /* ---- where reports go ---- */
 
@@ -43,13 +44,13 @@ static bool open_output(const struct vmarena_run *run, struct output *out) {
     /* 0600: reports hold bytes of the program's memory. */
     if (run->report_path != NULL) out->fd = vmarena_output_file_open(run->report_path, 0600, &why);
     if (out->fd < 0) {
-        fprintf(stderr, "vmarena guard: --report: %s: %s\n", run->report_path, why);
+        (void)vmarena_complain(0, "guard", "--report: %s: %s", run->report_path, why);
         return false;
     }
     out->colour = !out->json && wants_colour(run, out->fd);
     out->has_symbols = vmarena_symbols_open(run->symbolizer);
     if (out->has_symbols || run->symbolizer == NULL) return true;
-    fprintf(stderr, "vmarena guard: --symbolizer: %s: no such program\n", run->symbolizer);
+    (void)vmarena_complain(0, "guard", "--symbolizer: %s: no such program", run->symbolizer);
     return false;
 }
 
@@ -77,10 +78,9 @@ static void tell_no_symbols(struct output *out) {
 static void tell_damage(struct output *out, const char *field) {
     if (out->told_damage) return;
     out->told_damage = true;
-    fprintf(stderr,
-            "vmarena guard: a report was damaged by the program, in its field '%s', and is left out; so are others "
-            "like it\n",
-            field);
+    (void)vmarena_complain(
+        0, "guard", "a report was damaged by the program, in its field '%s', and is left out; so are others like it",
+        field);
 }
 
 /* ---- reports ---- */

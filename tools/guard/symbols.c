@@ -11,6 +11,7 @@
 
 #include "elf.h"
 #include "preload_check.h"
+#include "vmarena/fault.h"
 
 extern char **environ;
 
@@ -151,12 +152,14 @@ static void read_answers(FILE *answers, struct place **asked, size_t count) {
 }
 
 static void ask(const char *module, struct place **asked, size_t count) {
+    static char gnu_style[] = "--output-style=GNU",
+                options[][3] = {"-a", "-f", "-C", "-i", "-e"}; /* -e: of the module */
     char text[ADDRESSES][20], *arguments[ARGUMENTS + ADDRESSES + 1] = {tool};
     size_t n = 1;
     pid_t child;
-    if (strstr(tool, "symbolizer") != NULL) arguments[n++] = (char[]){"--output-style=GNU"};
-    arguments[n++] = (char[]){"-a"}, arguments[n++] = (char[]){"-f"}, arguments[n++] = (char[]){"-C"};
-    arguments[n++] = (char[]){"-i"}, arguments[n++] = (char[]){"-e"}, arguments[n++] = (char *)(uintptr_t)module;
+    if (strstr(tool, "symbolizer") != NULL) arguments[n++] = gnu_style;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) arguments[n++] = options[i];
+    arguments[n++] = (char *)(uintptr_t)module;
     for (size_t i = 0; i < count; i++) {
         (void)snprintf(text[i], sizeof text[i], "0x%llx", (unsigned long long)asked[i]->address);
         arguments[n++] = text[i];
@@ -186,14 +189,36 @@ static void settle(const struct vmarena_elf *elf, struct place *place) {
     if (name != NULL) add_name(place, name, into, NULL, 0);
 }
 
-static void load_module(const char *module, struct place **asked, size_t count) {
+/* The places in one module that are to be named. */
+struct query {
     struct vmarena_elf elf;
-    if (vmarena_elf_open(&elf, module) != 0) return; /* not a file any more: module and offset must do */
-    for (size_t i = 0; i < count; i++)
-        if (!vmarena_elf_address(&elf, asked[i]->offset, &asked[i]->address)) asked[i]->address = asked[i]->offset;
-    if (tool[0] != '\0') ask(module, asked, count);
-    for (size_t i = 0; i < count; i++) settle(&elf, asked[i]);
-    vmarena_elf_close(&elf);
+    struct place **asked;
+    size_t count;
+};
+
+static void find_addresses(void *arg) {
+    struct query *query = arg;
+    for (size_t i = 0; i < query->count; i++) {
+        struct place *place = query->asked[i];
+        if (!vmarena_elf_address(&query->elf, place->offset, &place->address)) place->address = place->offset;
+    }
+}
+
+static void settle_all(void *arg) {
+    struct query *query = arg;
+    for (size_t i = 0; i < query->count; i++) settle(&query->elf, query->asked[i]);
+}
+
+/* The file is the program's, which may cut it short while we read it: then the rest has no names. */
+static void load_module(const char *module, struct place **asked, size_t count) {
+    struct query query = {.asked = asked, .count = count};
+    struct vmarena_fault fault;
+    if (vmarena_elf_open(&query.elf, module) != 0) return; /* gone: module and offset must do */
+    if (vmarena_try_any(find_addresses, &query, &fault) == 0) {
+        if (tool[0] != '\0') ask(module, asked, count);
+        (void)vmarena_try_any(settle_all, &query, &fault);
+    }
+    vmarena_elf_close(&query.elf);
 }
 
 static size_t gather(const struct vmarena_report *report, uint32_t module, const struct vmarena_report_stack *stack,

@@ -55,7 +55,7 @@ void vmarena_totals_text(struct vmarena_text *text, const struct vmarena_totals_
     add_if(text, sum->repeated, " repeated");
     add_if(text, sum->unrecorded, " more places not recorded");
     add_if(text, tally->suppressed, " suppressed");
-    add_if(text, tally->damaged, " damaged records");
+    add_if(text, tally->damaged, " damaged");
     if (sum->processes > 1) add_if(text, sum->processes, " processes");
     vmarena_text_char(text, '\n');
 }

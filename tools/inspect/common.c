@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -17,16 +16,6 @@
 #include "command.h"
 #include "escape.h"
 #include "output_file.h"
-
-int vmarena_complain(int code, const char *command, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "vmarena %s: ", command);
-    vfprintf(stderr, format, arguments);
-    putc('\n', stderr);
-    va_end(arguments);
-    return code;
-}
 
 int vmarena_complain_option(const char *command, int what, char **arguments) {
     const char *last = arguments[optind - 1];

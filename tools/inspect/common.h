@@ -8,10 +8,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#define VMARENA_EXIT_FAILED 1 /* the arguments were fine, the system was not: one line on standard error */
-
-/* One line on standard error, "vmarena COMMAND: ..."; gives code. */
-int vmarena_complain(int code, const char *command, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#include "complain.h"
 
 /* After getopt_long gave '?' or ':': what it stumbled over. Gives the exit code. */
 int vmarena_complain_option(const char *command, int what, char **arguments);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "deferred_free.h"
 #include "prim/prim.h"
 #include "state.h"
 #include "vmarena/error.h"
@@ -50,7 +51,8 @@ void vmarena_malloc_publish(void) {
     vmarena_heap_stats(vmarena_malloc.heap, &now);
     const struct vmarena_heap_stats *before = &vmarena_malloc.before;
     atomic_store_explicit(&out->guarded, now.allocs - before->allocs, memory_order_relaxed);
-    atomic_store_explicit(&out->unguarded, now.unguarded - before->unguarded, memory_order_relaxed);
+    atomic_store_explicit(&out->unguarded, now.unguarded - before->unguarded + atomic_load(&vmarena_malloc.bypassed),
+                          memory_order_relaxed);
     atomic_store_explicit(&out->unsampled, now.unsampled - before->unsampled, memory_order_relaxed);
     atomic_store_explicit(&out->failed, now.failed - before->failed, memory_order_relaxed);
     atomic_store_explicit(&out->live_peak, now.live_peak, memory_order_relaxed);
@@ -73,7 +75,7 @@ static void complain(const char *what, size_t length, const char *why) {
 }
 
 static void read_options(void) {
-    const char *value = getenv(VMARENA_GUARD_VARIABLE), *bad, *why;
+    const char *value = secure_getenv(VMARENA_GUARD_VARIABLE), *bad, *why;
     size_t length;
     vmarena_malloc.options = vmarena_guard_defaults;
     if (value != NULL && !vmarena_options_parse(&vmarena_malloc.options, value, &bad, &length, &why))
@@ -129,12 +131,20 @@ static void read_program_name(void) {
     vmarena_malloc.program[got > 0 ? got : 0] = '\0';
 }
 
-/* In a child no lock of ours is held: the heap and the library see to theirs by themselves. */
-static void after_fork(void) {
+void vmarena_malloc_after_fork(bool torn) {
+    vmarena_signals_after_fork();
+    vmarena_reports_after_fork();
+    if (atomic_load(&vmarena_malloc.mode) != VMARENA_MALLOC_GUARDING) return;
     vmarena_heap_stats(vmarena_malloc.heap, &vmarena_malloc.before);
     atomic_store(&vmarena_malloc.errors, 0);
     atomic_store(&vmarena_malloc.repeated, 0);
+    atomic_store(&vmarena_malloc.bypassed, 0);
     take_figures();
+    if (!torn) return;
+    atomic_store(&vmarena_malloc.mode, VMARENA_MALLOC_UNGUARDED);
+    vmarena_write_line(
+        "vmarena guard: fork() came while another thread could not leave malloc; the child's objects are not "
+        "guarded from here on");
 }
 
 /* follow=no: the program itself, which exec(3) may have replaced, but none of its children. */
@@ -159,24 +169,28 @@ static bool set_up(void) {
         complain("nothing is guarded", strlen("nothing is guarded"), vmarena_explain());
         return false;
     }
-    (void)vmarena_prim_at_fork(NULL, NULL, after_fork);
     vmarena_signals_open();
     return true;
 }
 
+/* The thread counts as inside the heap meanwhile: it is served by the C library, and a fork waits for it. */
 bool vmarena_malloc_start(void) {
-    int expected = VMARENA_MALLOC_NEW;
-    if (!atomic_compare_exchange_strong(&vmarena_malloc.mode, &expected, VMARENA_MALLOC_STARTING))
-        return expected == VMARENA_MALLOC_GUARDING;
-    int saved_errno = errno;
-    bool guards = set_up();
+    struct vmarena_gate_pass *pass = &vmarena_malloc_thread.pass;
+    int expected = VMARENA_MALLOC_NEW, saved_errno = errno;
+    if (!vmarena_gate_enter(pass)) return false;
+    if (atomic_compare_exchange_strong(&vmarena_malloc.mode, &expected, VMARENA_MALLOC_STARTING)) {
+        expected = set_up() ? VMARENA_MALLOC_GUARDING : VMARENA_MALLOC_UNGUARDED;
+        atomic_store(&vmarena_malloc.mode, expected);
+    }
+    vmarena_gate_leave(pass);
     errno = saved_errno;
-    atomic_store(&vmarena_malloc.mode, guards ? VMARENA_MALLOC_GUARDING : VMARENA_MALLOC_UNGUARDED);
-    return guards;
+    return expected == VMARENA_MALLOC_GUARDING;
 }
 
-/* For a program that allocates nothing: its faults are to be told, too. */
-__attribute__((constructor)) static void start(void) { (void)vmarena_malloc_guards(); }
+/* For a program that allocates nothing: its faults are reported, too. */
+__attribute__((constructor)) static void start(void) {
+    if (atomic_load(&vmarena_malloc.mode) == VMARENA_MALLOC_NEW) (void)vmarena_malloc_start();
+}
 
 /* ---- end ---- */
 
@@ -185,12 +199,12 @@ void vmarena_malloc_finish(void) {
     struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
     if (atomic_load(&vmarena_malloc.mode) != VMARENA_MALLOC_GUARDING) return;
     if (atomic_load(&vmarena_malloc.process) != (int)getpid()) return; /* vfork(2): not ours to end */
-    /* Busy: _exit(2) in a signal handler that interrupted the heap, which may hold a lock. */
-    if (!thread->busy && !atomic_exchange(&done, true)) {
-        thread->busy = true;
+    /* Not entered: _exit(2) in a signal handler that interrupted the heap. */
+    if (vmarena_gate_enter(&thread->pass)) {
+        vmarena_deferred_free_all();
         thread->caller = (struct vmarena_prim_frame){.pc = 0};
-        (void)vmarena_heap_check(vmarena_malloc.heap);
-        thread->busy = false;
+        if (!atomic_exchange(&done, true)) (void)vmarena_heap_check(vmarena_malloc.heap);
+        vmarena_gate_leave(&thread->pass);
     }
     vmarena_malloc_publish();
 }

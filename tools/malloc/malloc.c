@@ -8,24 +8,21 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "deferred_free.h"
 #include "prim/prim.h"
 #include "state.h"
 
 /*
- * The functions below have frame pointers (see meson.build): so the caller's frame is two loads away, and the walk over
- * the program's stack starts there.
+ * The functions below have frame pointers (see meson.build), so that the caller's frame is two loads away: the walk over
+ * the program's stack starts there. ENTER() stands where vmarena_malloc_enter() returned true.
  */
 #define ENTER()                                                                                                        \
-    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;                                                     \
-    vmarena_prim_frame_of_caller(&thread->caller);                                                                     \
-    thread->busy = true;                                                                                               \
-    int saved_errno = errno
+    int saved_errno = errno;                                                                                           \
+    vmarena_prim_frame_of_caller(&thread->caller)
 
-#define LEAVE()                                                                                                        \
-    thread->busy = false;                                                                                              \
-    errno = saved_errno;                                                                                               \
-    count_call(thread)
+#define LEAVE() leave(thread, saved_errno)
 
 /*
  * The command sees the figures of a process that is killed, or replaces itself, as they were at most so many calls of a
@@ -38,13 +35,62 @@ static inline void count_call(struct vmarena_malloc_thread *thread) {
     if (__builtin_expect(calls % PUBLISH_EVERY == 0 || (calls & (calls - 1)) == 0, 0)) vmarena_malloc_publish();
 }
 
+static inline void leave(struct vmarena_malloc_thread *thread, int saved_errno) {
+    if (__builtin_expect(atomic_load_explicit(&vmarena_deferred_count, memory_order_relaxed) != 0, 0))
+        vmarena_deferred_free_all();
+    vmarena_gate_leave(&thread->pass);
+    errno = saved_errno;
+    count_call(thread);
+}
+
 static inline void *or_enomem(void *pointer) {
     if (__builtin_expect(pointer == NULL, 0)) errno = ENOMEM;
     return pointer;
 }
 
+/* Objects that should have been guarded count as unguarded. */
+static void *bypass(void *pointer) {
+    if (pointer != NULL && atomic_load_explicit(&vmarena_malloc.mode, memory_order_relaxed) == VMARENA_MALLOC_GUARDING)
+        (void)atomic_fetch_add_explicit(&vmarena_malloc.bypassed, 1, memory_order_relaxed);
+    return pointer;
+}
+
+/* ---- where the heap cannot be entered: look-ups in it take no lock, so that they may be made nevertheless ---- */
+
+static bool is_guarded(const void *pointer) {
+    return vmarena_malloc.heap != NULL && vmarena_heap_owns(vmarena_malloc.heap, pointer);
+}
+
+static void free_outside(void *pointer, const struct vmarena_prim_frame *caller) {
+    int saved_errno = errno;
+    bool guarding = atomic_load(&vmarena_malloc.mode) == VMARENA_MALLOC_GUARDING;
+    if (is_guarded(pointer)) {
+        if (guarding) vmarena_deferred_free(pointer, caller);
+    } else if (vmarena_libc_owns(pointer, NULL)) vmarena_libc_free(pointer, NULL);
+    errno = saved_errno;
+}
+
+static void *move_outside(void *pointer, size_t size, const struct vmarena_prim_frame *caller) {
+    size_t old = vmarena_heap_usable_size(vmarena_malloc.heap, pointer);
+    void *moved = bypass(vmarena_libc_alloc(size, 0, NULL));
+    if (moved == NULL) return NULL;
+    memcpy(moved, pointer, old < size ? old : size);
+    free_outside(pointer, caller);
+    return moved;
+}
+
+static void *realloc_outside(void *pointer, size_t size, const struct vmarena_prim_frame *caller) {
+    if (pointer == NULL) return bypass(vmarena_libc_alloc(size, 0, NULL));
+    if (is_guarded(pointer)) return move_outside(pointer, size, caller);
+    if (vmarena_libc_owns(pointer, NULL)) return vmarena_libc_realloc(pointer, size, NULL);
+    return or_enomem(NULL);
+}
+
+/* ---- the family ---- */
+
 VMARENA_REPLACES void *malloc(size_t size) {
-    if (!vmarena_malloc_guards()) return vmarena_libc_alloc(size, 0, NULL);
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (!vmarena_malloc_enter(thread)) return bypass(vmarena_libc_alloc(size, 0, NULL));
     ENTER();
     void *pointer = vmarena_heap_alloc(vmarena_malloc.heap, size, 0);
     LEAVE();
@@ -54,36 +100,21 @@ VMARENA_REPLACES void *malloc(size_t size) {
 VMARENA_REPLACES void *calloc(size_t count, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) return or_enomem(NULL);
-    if (!vmarena_malloc_guards()) return vmarena_libc_calloc(bytes, 0, NULL);
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (!vmarena_malloc_enter(thread)) return bypass(vmarena_libc_calloc(bytes, 0, NULL));
     ENTER();
     void *pointer = vmarena_heap_calloc(vmarena_malloc.heap, 1, bytes, 0);
     LEAVE();
     return or_enomem(pointer);
 }
 
-/* Where the heap does not serve at this moment, but may have given the pointer. */
-static bool is_guarded(const void *pointer) {
-    return vmarena_malloc.heap != NULL && vmarena_heap_owns(vmarena_malloc.heap, pointer);
-}
-
-static void free_without_entering(void *pointer) {
-    int saved_errno = errno;
-    if (is_guarded(pointer)) (void)vmarena_heap_free(vmarena_malloc.heap, pointer);
-    else if (vmarena_libc_owns(pointer, NULL)) vmarena_libc_free(pointer, NULL);
-    errno = saved_errno;
-}
-
-static void *realloc_without_entering(void *pointer, size_t size) {
-    if (pointer == NULL) return vmarena_libc_alloc(size, 0, NULL);
-    if (is_guarded(pointer)) return or_enomem(vmarena_heap_realloc(vmarena_malloc.heap, pointer, size));
-    if (vmarena_libc_owns(pointer, NULL)) return vmarena_libc_realloc(pointer, size, NULL);
-    return or_enomem(NULL);
-}
-
 VMARENA_REPLACES void free(void *pointer) {
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
     if (pointer == NULL) return;
-    if (!vmarena_malloc_guards()) {
-        free_without_entering(pointer);
+    if (!vmarena_malloc_enter(thread)) {
+        struct vmarena_prim_frame caller;
+        vmarena_prim_frame_of_caller(&caller);
+        free_outside(pointer, &caller);
         return;
     }
     ENTER();
@@ -96,7 +127,12 @@ VMARENA_REPLACES void *realloc(void *pointer, size_t size) {
         free(pointer);
         return NULL;
     }
-    if (!vmarena_malloc_guards()) return realloc_without_entering(pointer, size);
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (!vmarena_malloc_enter(thread)) {
+        struct vmarena_prim_frame caller;
+        vmarena_prim_frame_of_caller(&caller);
+        return realloc_outside(pointer, size, &caller);
+    }
     ENTER();
     void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, size);
     LEAVE();
@@ -110,7 +146,12 @@ VMARENA_REPLACES void *reallocarray(void *pointer, size_t count, size_t size) {
         free(pointer);
         return NULL;
     }
-    if (!vmarena_malloc_guards()) return realloc_without_entering(pointer, bytes);
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (!vmarena_malloc_enter(thread)) {
+        struct vmarena_prim_frame caller;
+        vmarena_prim_frame_of_caller(&caller);
+        return realloc_outside(pointer, bytes, &caller);
+    }
     ENTER();
     void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, bytes);
     LEAVE();
@@ -133,7 +174,8 @@ static void *alloc_aligned(const struct vmarena_prim_frame *caller, size_t align
         errno = EINVAL;
         return NULL;
     }
-    if (!vmarena_malloc_guards()) return vmarena_libc_alloc(size, power, NULL);
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (!vmarena_malloc_enter(thread)) return bypass(vmarena_libc_alloc(size, power, NULL));
     ENTER();
     thread->caller = *caller;
     void *pointer = vmarena_heap_alloc(vmarena_malloc.heap, size, power);
@@ -192,8 +234,9 @@ VMARENA_REPLACES void cfree(void *pointer);
 VMARENA_REPLACES void cfree(void *pointer) { free(pointer); }
 
 static void free_stated(const struct vmarena_prim_frame *caller, void *pointer, size_t size, size_t align) {
-    if (!vmarena_malloc_guards()) {
-        free_without_entering(pointer);
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (!vmarena_malloc_enter(thread)) {
+        free_outside(pointer, caller);
         return;
     }
     ENTER();

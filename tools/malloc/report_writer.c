@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "deferred_free.h"
 #include "guard/report.h"
 #include "prim/prim.h"
 #include "state.h"
@@ -20,10 +22,12 @@
 size_t vmarena_capture_stack(void **frames, size_t depth, void *unused) {
     (void)unused;
     if (depth > vmarena_malloc.options.depth) depth = vmarena_malloc.options.depth;
+    size_t kept = vmarena_deferred_stack(frames, depth);
+    if (kept != 0) return kept;
     return vmarena_unwind(&vmarena_malloc_thread.caller, frames, depth);
 }
 
-static void write_all(const char *text, size_t length) {
+static void write_pieces(const char *text, size_t length) {
     while (length > 0) {
         ssize_t done = write(STDERR_FILENO, text, length);
         if (done < 0 && errno == EINTR) continue;
@@ -31,6 +35,23 @@ static void write_all(const char *text, size_t length) {
         text += done;
         length -= (size_t)done;
     }
+}
+
+/*
+ * Beyond RLIMIT_FSIZE a write raises SIGXFSZ, which would end the program because of a report. It is raised for the writing
+ * thread, so that it can be blocked and taken off before anybody sees it; a signal that was pending before stays.
+ */
+static void write_all(const char *text, size_t length) {
+    const struct timespec now = {.tv_sec = 0};
+    sigset_t xfsz, before, pending;
+    (void)sigpending(&pending);
+    sigemptyset(&xfsz);
+    sigaddset(&xfsz, SIGXFSZ);
+    (void)pthread_sigmask(SIG_BLOCK, &xfsz, &before);
+    write_pieces(text, length);
+    if (!sigismember(&pending, SIGXFSZ))
+        while (sigtimedwait(&xfsz, NULL, &now) < 0 && errno == EINTR) {}
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void vmarena_write_line(const char *line) {
@@ -68,17 +89,23 @@ static bool is_new(uint32_t kind, void *const *frames, size_t count) {
 
 /* Without a channel one record serves all threads, one after the other. */
 static struct vmarena_report single;
-static _Atomic int single_owner;
+static _Atomic bool single_taken;
 
 static bool take_single(void) {
-    int me = (int)vmarena_prim_thread_id(), nobody = 0;
-    while (!atomic_compare_exchange_weak(&single_owner, &nobody, me)) {
-        if (nobody == me) return false; /* a fault while it is being written */
-        nobody = 0;
-        (void)sched_yield();
-    }
+    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
+    if (thread->writes_report) return false; /* a fault while it is being written */
+    thread->writes_report = true;
+    while (atomic_exchange_explicit(&single_taken, true, memory_order_acquire)) (void)sched_yield();
     return true;
 }
+
+static void release_single(void) {
+    atomic_store_explicit(&single_taken, false, memory_order_release);
+    vmarena_malloc_thread.writes_report = false;
+}
+
+/* Another thread that was writing a report is gone. */
+void vmarena_reports_after_fork(void) { atomic_store(&single_taken, vmarena_malloc_thread.writes_report); }
 
 static struct vmarena_report *take_record(void) {
     struct vmarena_report *report = &single;
@@ -217,13 +244,15 @@ static void count(bool repeated) {
     if (repeated) atomic_fetch_add(&vmarena_malloc.repeated, 1);
 }
 
+static void write_text(struct vmarena_text *text) { write_all(text->start, text->length); }
+
 static void print_single(void) {
-    static char text[16384];
+    static char buffer[4096];
     const struct vmarena_report_style style = {.colour = false};
-    struct vmarena_text out = {.start = text, .size = sizeof text};
-    vmarena_report_text(&out, &single, &style);
-    write_all(text, vmarena_text_length(&out));
-    atomic_store(&single_owner, 0);
+    struct vmarena_text text = {.start = buffer, .size = sizeof buffer, .flush = write_text};
+    vmarena_report_text(&text, &single, &style);
+    vmarena_text_flush(&text);
+    release_single();
 }
 
 static void futex_wake(_Atomic uint32_t *word) { (void)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }

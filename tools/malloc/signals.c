@@ -40,52 +40,62 @@ int __wrap_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous) {
 #define SIGNALS 2
 static const int signals[SIGNALS] = {SIGSEGV, SIGBUS};
 
-/* What the program set, one for each signal. A reader may meet a writer: the count is odd while a slot changes. */
-static struct {
+/*
+ * What the program set, for each signal. A writer fills the action that is not in use and then makes it the one in use by
+ * its version's lowest bit, so that a reader never waits for a writer: neither in a signal handler that interrupted one, nor
+ * in the child of a fork, where a writer of another thread is gone for good.
+ */
+static struct program_action {
     _Atomic unsigned version;
-    struct vmarena_prim_action action;
-} behind[SIGNALS];
-static pthread_mutex_t behind_lock = PTHREAD_MUTEX_INITIALIZER;
+    struct vmarena_prim_action actions[2];
+} program_actions[SIGNALS];
+static pthread_mutex_t writers_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool opened;
 
 static bool is_ours(int signo) { return signo == SIGSEGV || signo == SIGBUS; }
 static unsigned index_of(int signo) { return signo == SIGBUS; }
 
-static struct vmarena_prim_action read_behind(unsigned i) {
+/* A copy is whole if no writer finished since: the one that may have begun writes to the other action. */
+static struct vmarena_prim_action read_action(unsigned i) {
+    const struct program_action *slot = &program_actions[i];
     struct vmarena_prim_action copy;
-    unsigned before;
+    unsigned version;
     do {
-        before = atomic_load_explicit(&behind[i].version, memory_order_acquire);
-        copy = behind[i].action;
+        version = atomic_load_explicit(&slot->version, memory_order_acquire);
+        copy = slot->actions[version & 1];
         atomic_thread_fence(memory_order_acquire);
-    } while ((before & 1) != 0 || atomic_load_explicit(&behind[i].version, memory_order_relaxed) != before);
+    } while (atomic_load_explicit(&slot->version, memory_order_relaxed) != version);
     return copy;
 }
 
 /* Signals are blocked meanwhile, since a handler may set handlers. */
-static void write_behind(unsigned i, const struct sigaction *action) {
+static void write_action(unsigned i, const struct sigaction *action) {
+    struct program_action *slot = &program_actions[i];
     sigset_t all, before;
     sigfillset(&all);
     (void)__wrap_pthread_sigmask(SIG_BLOCK, &all, &before);
-    (void)pthread_mutex_lock(&behind_lock);
-    atomic_fetch_add_explicit(&behind[i].version, 1, memory_order_acquire);
-    behind[i].action.system = *action;
-    atomic_fetch_add_explicit(&behind[i].version, 1, memory_order_release);
-    (void)pthread_mutex_unlock(&behind_lock);
+    (void)pthread_mutex_lock(&writers_lock);
+    unsigned version = atomic_load_explicit(&slot->version, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    slot->actions[(version + 1) & 1].system = *action;
+    atomic_store_explicit(&slot->version, version + 1, memory_order_release);
+    (void)pthread_mutex_unlock(&writers_lock);
     (void)__wrap_pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* The thread that forked holds no lock here, since signals are blocked while one is held; whoever held it is gone. */
+void vmarena_signals_after_fork(void) { (void)pthread_mutex_init(&writers_lock, NULL); }
+
 static bool is_default(const struct vmarena_prim_action *action) { return action->system.sa_handler == SIG_DFL; }
 
-/* SA_RESETHAND took the handler away, or the default action was set to die of the signal. */
 static void chain(int signo, siginfo_t *info, void *context) {
     unsigned i = index_of(signo);
-    struct vmarena_prim_action action = read_behind(i), set = action;
+    struct vmarena_prim_action action = read_action(i), set = action;
     /* The program's handler is about to be called once and no more: before the call, as the kernel does it. */
     if (!is_default(&set) && set.system.sa_handler != SIG_IGN && (set.system.sa_flags & (int)SA_RESETHAND) != 0) {
         struct sigaction reset = {.sa_flags = 0};
         reset.sa_handler = SIG_DFL;
-        write_behind(i, &reset);
+        write_action(i, &reset);
     }
     vmarena_prim_signal_chain(signo, info, context, &action);
 }
@@ -96,24 +106,24 @@ static void handle(int signo, siginfo_t *info, void *context) {
     if (vmarena_prim_peek_faulted(context)) return;
     void *outer = thread->context;
     thread->context = context;
-    thread->told = false;
-    bool dealt = vmarena_handle_signal(signo, info, context);
-    if (!dealt && !thread->told && vmarena_prim_fault_has_address(signo, info)) {
-        struct vmarena_prim_action action = read_behind(index_of(signo));
+    thread->reported = false;
+    bool handled = vmarena_handle_signal(signo, info, context);
+    if (!handled && !thread->reported && vmarena_prim_fault_has_address(signo, info)) {
+        struct vmarena_prim_action action = read_action(index_of(signo));
         struct vmarena_fault fault;
         vmarena_prim_fault_read(&fault, signo, info, context);
         if (is_default(&action)) vmarena_write_wild_access(&fault, context);
     }
     thread->context = outer;
     errno = saved_errno;
-    if (!dealt) chain(signo, info, context);
+    if (!handled) chain(signo, info, context);
 }
 
-/* In the handler, for a fault in the heap's memory: told, then made legal, so that the access is tried again. */
+/* In the handler, for a fault in the heap's memory: reports it and opens the page, so that the access is tried again. */
 static bool mend(const struct vmarena_fault *fault, void *unused) {
     (void)unused;
     struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
-    thread->told = true;
+    thread->reported = true;
     vmarena_write_fault(fault, thread->context);
     return vmarena_heap_expose(vmarena_malloc.heap, fault->address) == 0;
 }
@@ -124,7 +134,8 @@ void vmarena_signals_open(void) {
     sigemptyset(&action.sa_mask);
     (void)vmarena_fault_host(true);
     (void)vmarena_heap_on_fault(vmarena_malloc.heap, mend, NULL);
-    for (unsigned i = 0; i < SIGNALS; i++) (void)__sigaction(signals[i], &action, &behind[i].action.system);
+    for (unsigned i = 0; i < SIGNALS; i++)
+        (void)__sigaction(signals[i], &action, &program_actions[i].actions[0].system);
     sigset_t ours;
     sigemptyset(&ours);
     for (unsigned i = 0; i < SIGNALS; i++) sigaddset(&ours, signals[i]);
@@ -142,8 +153,8 @@ VMARENA_REPLACES int sigaction(int signo, const struct sigaction *restrict actio
                                struct sigaction *restrict previous) {
     if (!opened) return __sigaction(signo, action, previous);
     if (is_ours(signo)) {
-        struct sigaction before = read_behind(index_of(signo)).system;
-        if (action != NULL) write_behind(index_of(signo), action);
+        struct sigaction before = read_action(index_of(signo)).system;
+        if (action != NULL) write_action(index_of(signo), action);
         if (previous != NULL) *previous = before;
         return 0;
     }

@@ -2,13 +2,16 @@
 /*
  * What the files of the preloaded malloc share.
  *
- *      malloc.c     the malloc family: each call goes to the heap, or to the C library's own allocator
- *      start.c      from the environment to a heap; exit, fork, the figures
- *      plain.c      objects that are not guarded, from the C library's allocator
- *      signals.c    the fault handler, and the program's own behind it
- *      tell.c       errors made into reports
- *      calls.c      the buffers given to read(2), write(2) and their kin
- *      load.c       libraries loaded while the program runs
+ *      malloc.c         the malloc family: each call goes to the heap, or to the C library's own allocator
+ *      init.c           from the environment to a heap; exit, and the figures
+ *      fork_gate.c      threads kept out of the heap while one forks
+ *      deferred_free.c  objects freed where the heap cannot be entered
+ *      libc_alloc.c     objects that are not guarded, from the C library's allocator
+ *      signals.c        the fault handler, and the program's own behind it
+ *      report_writer.c  errors made into reports
+ *      syscalls.c       the buffers given to read(2), write(2) and the like
+ *      dlopen.c         libraries loaded while the program runs
+ *      unwind/          call stacks
  *
  * Nothing here allocates from the program's malloc. Reports go into memory shared with `vmarena guard`, or, without it,
  * to standard error.
@@ -23,6 +26,7 @@
 
 #include "guard/options.h"
 #include "guard/record.h"
+#include "malloc/fork_gate.h"
 #include "malloc/unwind/unwind.h"
 #include "vmarena/heap.h"
 
@@ -31,8 +35,8 @@
 
 enum vmarena_malloc_mode {
     VMARENA_MALLOC_NEW,       /* nothing is set up yet */
-    VMARENA_MALLOC_STARTING,  /* one thread is at it; others, and its own calls, get plain memory */
-    VMARENA_MALLOC_UNGUARDED, /* nothing is guarded in this process */
+    VMARENA_MALLOC_STARTING,  /* one thread sets up; others, and its own calls, are served by the C library */
+    VMARENA_MALLOC_UNGUARDED, /* nothing more is guarded in this process; its heap, if it has one, must not be entered */
     VMARENA_MALLOC_GUARDING,
 };
 
@@ -46,6 +50,7 @@ struct vmarena_malloc_state {
     struct vmarena_heap_stats before; /* what a fork inherited */
     _Atomic int process;
     _Atomic uint64_t errors, repeated;
+    _Atomic uint64_t bypassed; /* objects that the C library gave because the heap could not be entered */
     char program[16];
 };
 extern struct vmarena_malloc_state vmarena_malloc;
@@ -54,28 +59,32 @@ extern struct vmarena_malloc_state vmarena_malloc;
 struct vmarena_malloc_thread {
     struct vmarena_prim_frame caller; /* of the public function that the program called */
     void *context;                    /* of the fault being handled */
-    bool busy;                        /* inside the heap: a call that comes back from there gets plain memory */
-    bool told;                        /* the fault being handled has its report already */
+    struct vmarena_gate_pass pass;    /* whether it is inside the heap */
+    bool reported;                    /* the fault being handled has its report already */
+    bool writes_report;               /* into the record that all threads share */
     uint32_t calls;                   /* since the figures were last made public */
 };
 extern _Thread_local struct vmarena_malloc_thread vmarena_malloc_thread;
 
-/* Sets up on the first call. true: the heap serves. */
+/* Sets up on the first call. True: the heap serves. */
 bool vmarena_malloc_start(void);
 
-static inline bool vmarena_malloc_guards(void) {
+/* Enters the heap, which vmarena_gate_leave() ends. False: the call is for the C library's allocator. */
+static inline bool vmarena_malloc_enter(struct vmarena_malloc_thread *thread) {
     int mode = atomic_load_explicit(&vmarena_malloc.mode, memory_order_acquire);
-    if (__builtin_expect(mode != VMARENA_MALLOC_GUARDING, 0))
-        return mode == VMARENA_MALLOC_NEW && vmarena_malloc_start();
-    return !vmarena_malloc_thread.busy;
+    if (__builtin_expect(mode != VMARENA_MALLOC_GUARDING, 0) && (mode != VMARENA_MALLOC_NEW || !vmarena_malloc_start()))
+        return false;
+    return vmarena_gate_enter(&thread->pass);
 }
 
 /* Writes the heap's figures to where the command sees them. Signal-safe. */
 void vmarena_malloc_publish(void);
 /* The last check, once; and the figures. */
 void vmarena_malloc_finish(void);
+/* In the child. torn: the heap was in use by other threads at the time of the fork, so that it must not be entered again. */
+void vmarena_malloc_after_fork(bool torn);
 
-/* ---- plain.c: from the C library. Any pointer may be asked about; the others take what these gave. ---- */
+/* ---- libc_alloc.c: vmarena_libc_owns() may be asked about any pointer; the others take what these gave. ---- */
 
 void *vmarena_libc_alloc(size_t size, size_t align, void *unused);
 void *vmarena_libc_calloc(size_t size, size_t align, void *unused);
@@ -87,8 +96,9 @@ bool vmarena_libc_owns(const void *pointer, void *unused);
 /* ---- signals.c ---- */
 
 void vmarena_signals_open(void);
+void vmarena_signals_after_fork(void); /* in the child */
 
-/* ---- tell.c ---- */
+/* ---- report_writer.c ---- */
 
 /* As options.capture of a heap: from the caller that malloc.c noted. */
 size_t vmarena_capture_stack(void **frames, size_t depth, void *unused);
@@ -103,5 +113,6 @@ void vmarena_write_bad_buffer(const char *name, bool writes, const void *buffer,
                               const struct vmarena_heap_object *object);
 /* One line on standard error. Signal-safe. */
 void vmarena_write_line(const char *line);
+void vmarena_reports_after_fork(void); /* in the child */
 
 #endif

@@ -17,7 +17,7 @@ static void check(const struct vmarena_prim_frame *caller, const char *name, boo
                   size_t length) {
     struct vmarena_heap_object object;
     struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
-    if (length == 0 || thread->busy || !vmarena_heap_owns(vmarena_malloc.heap, buffer)) return;
+    if (length == 0 || thread->pass.inside || !vmarena_heap_owns(vmarena_malloc.heap, buffer)) return;
     if (vmarena_heap_find(vmarena_malloc.heap, buffer, &object) != 0) return;
     uintptr_t from = (uintptr_t)buffer, start = (uintptr_t)object.start;
     bool fits = object.state == VMARENA_HEAP_LIVE && from >= start && from - start <= object.size &&
