@@ -12,20 +12,20 @@
 #include "region/region.h"
 #include "region/registry.h"
 
-/* The sentence for an error of the system's; other results are a callback's own. */
+/* Words an error of the system. Positive results are not errors. */
 static int explained(int result, pid_t pid, const char *what) {
     if (result >= 0) return result;
     if (result == -ESRCH) return vmarena_fail(result, "%s: there is no process %ld", what, (long)pid);
     if (result == -EPERM)
-        return vmarena_fail(result, "%s: looking at process %ld takes its user's rights, or CAP_SYS_PTRACE", what,
+        return vmarena_fail(result, "%s: looking at process %ld requires its user's rights or CAP_SYS_PTRACE", what,
                             (long)pid);
-    if (result == -EOPNOTSUPP) return vmarena_fail(result, "%s: this system does not tell", what);
+    if (result == -EOPNOTSUPP) return vmarena_fail(result, "%s: this system does not provide this", what);
     return vmarena_fail(result, "%s: %s", what, strerror(-result));
 }
 
-/* ---- mappings ------------------------------------------------------------------------------------------------------ */
+/* ---- mappings ---------------------------------------------------------------------------------------------------- */
 
-/* The first region with a part in [start, end): edges of neighbours may lie in one mapping. */
+/* The first region that overlaps [start, end). There may be several: the kernel merges the edges of neighbours. */
 static const struct vmarena_region *region_in(uint64_t start, uint64_t end) {
     const struct vmarena_region *region = vmarena_registry_find((uintptr_t)start);
     if (region == NULL) region = vmarena_registry_next((uintptr_t)start, 1);
@@ -46,7 +46,7 @@ static void add_owner(struct vmarena_mapping *mapping) {
 struct walk {
     vmarena_maps_fn *function;
     void *arg;
-    int result; /* of function, which may be negative without being an error of ours */
+    int result; /* of function; a negative one is not an error of ours */
     pid_t pid;
     struct vmarena_shared_owners owners; /* of another process */
 };
@@ -70,7 +70,7 @@ int vmarena_maps(pid_t pid, vmarena_maps_fn *function, void *arg) {
     return result == 1 ? walk.result : explained(result, pid, "vmarena_maps");
 }
 
-/* The name is where the caller can keep it: in what the thread got last. */
+/* The name is kept for the caller until the thread's next call. */
 static void add_foreign_owner(struct vmarena_mapping *mapping, pid_t pid) {
     static _Thread_local char name[VMARENA_NAME_SIZE];
     struct vmarena_shared_owners owners;
@@ -90,7 +90,7 @@ int vmarena_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out,
     return explained(error, pid, "vmarena_mapping_at");
 }
 
-/* ---- pages --------------------------------------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 #define ALL_STATES                                                                                                     \
     (VMARENA_PAGE_RESIDENT | VMARENA_PAGE_SWAPPED | VMARENA_PAGE_DIRTY | VMARENA_PAGE_FILE | VMARENA_PAGE_SHARED |     \
@@ -134,7 +134,7 @@ int vmarena_residency(pid_t pid, uint64_t start, uint64_t length, unsigned wante
 int vmarena_frame(const void *address, uint64_t *frame) {
     if (frame == NULL) return vmarena_fail(-EINVAL, "vmarena_frame: the pointer to the result is NULL");
     int error = vmarena_prim_page_frame(address, frame);
-    if (error == -EPERM) return vmarena_fail(error, "vmarena_frame: the kernel tells frames to CAP_SYS_ADMIN only");
+    if (error == -EPERM) return vmarena_fail(error, "vmarena_frame: the kernel shows frames with CAP_SYS_ADMIN only");
     return explained(error, 0, "vmarena_frame");
 }
 
@@ -146,7 +146,7 @@ int vmarena_totals(pid_t pid, struct vmarena_totals *out) {
     return explained(error, pid, "vmarena_totals");
 }
 
-/* ---- faults -------------------------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
 
 static int give_counts(int error, const uint64_t counts[2], uint64_t *minor, uint64_t *major) {
     if (error != 0) return error;
@@ -173,7 +173,7 @@ int vmarena_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major) {
     return give_counts(explained(error, pid, "vmarena_process_fault_counts"), counts, minor, major);
 }
 
-/* ---- counters ------------------------------------------------------------------------------------------------------ */
+/* ---- counters ---------------------------------------------------------------------------------------------------- */
 
 struct vmarena_counters {
     int fd[VMARENA_COUNTERS]; /* or a negative errno */

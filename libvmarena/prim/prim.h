@@ -50,15 +50,15 @@
 #define ENODATA ENOATTR /* FreeBSD and OpenBSD */
 #endif
 
-/* ---- mapping (posix/map.c) ---------------------------------------------------------------------------------------- */
+/* ---- mapping (posix/map.c) --------------------------------------------------------------------------------------- */
 
 /* The page size; asked for once and remembered. Signal-safe after the first call. */
 size_t vmarena_prim_page_size(void);
 
 /*
  * Maps size bytes of private anonymous memory with the given protection, at a multiple of align (a power of two, at
- * least a page), and not within 128 KiB of the top of the address space (vmarena_alloc relies on it). With account false
- * the kernel does not count the memory against its commit limit (MAP_NORESERVE).
+ * least a page), and not within 128 KiB of the top of the address space (vmarena_alloc relies on it). With account
+ * false the kernel does not count the memory against its commit limit (MAP_NORESERVE).
  */
 int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool account);
 
@@ -72,8 +72,8 @@ int vmarena_prim_unmap(void *address, size_t size);
 
 /*
  * For functions that call mprotect(2) or madvise(2), and their callers. Changing a mapping flushes the CPU's cached
- * translations, and each page of code that runs next costs a page walk of some 15 ns. The linker puts hot functions side
- * by side, so that few pages hold them.
+ * translations, and each page of code that runs next costs a page walk of some 15 ns. The linker puts hot functions
+ * side by side, so that few pages hold them.
  */
 #define VMARENA_HOT __attribute__((hot))
 
@@ -87,7 +87,7 @@ int vmarena_prim_lock(void *address, size_t size);
 int vmarena_prim_unlock(void *address, size_t size);
 int vmarena_prim_sync(void *address, size_t size); /* msync(2) with MS_SYNC */
 
-/* ---- Linux's own mappings (linux/mapping.c) ----------------------------------------------------------------------- */
+/* ---- Linux's own mappings (linux/mapping.c) ---------------------------------------------------------------------- */
 
 /*
  * Replaces what is mapped at address by hugetlb pages of 2^shift bytes, readable and writable. -ENOMEM: the pool is too
@@ -99,10 +99,10 @@ int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift);
 int vmarena_prim_move_mapping(void *from, size_t size, void *to);
 
 /*
- * Moves the pages that a file mapping shows to a new mapping *retired, at a multiple of align, and leaves the mapping at
- * address empty: the file is faulted in again there (MREMAP_DONTUNMAP, for file mappings since Linux 5.13). Hardly slower
- * for a large mapping than for a small one where both addresses are aligned alike, since the kernel moves whole page
- * tables. The caller unmaps *retired.
+ * Moves the pages that a file mapping shows to a new mapping *retired, at a multiple of align, and leaves the mapping
+ * at address empty: the file is faulted in again there (MREMAP_DONTUNMAP, for file mappings since Linux 5.13). Hardly
+ * slower for a large mapping than for a small one where both addresses are aligned alike, since the kernel moves whole
+ * page tables. The caller unmaps *retired.
  */
 int vmarena_prim_retire_pages(void *address, size_t size, size_t align, void **retired);
 
@@ -112,7 +112,7 @@ int vmarena_prim_seal(void *address, size_t size);
 /* Names anonymous memory in /proc/PID/maps (PR_SET_VMA_ANON_NAME, Linux 5.17, may be compiled out). */
 int vmarena_prim_name(void *address, size_t size, const char *name);
 
-/* ---- memory files (linux/memory_file.c) --------------------------------------------------------------------------- */
+/* ---- memory files (linux/memory_file.c) -------------------------------------------------------------------------- */
 
 /*
  * Creates a file of size zero bytes that lives in memory alone, and is closed by exec. -EFBIG: it exceeds RLIMIT_FSIZE;
@@ -127,7 +127,7 @@ int vmarena_prim_map_named(void **out, size_t size, const char *name);
 /* Makes a hole in the file that is mapped shared at address: the range reads as zero (MADV_REMOVE). */
 int vmarena_prim_punch_hole(void *address, size_t size);
 
-/* ---- advice and guard markers (linux/madvise.c; posix/advice.c) --------------------------------------------------- */
+/* ---- advice and guard markers (linux/madvise.c; posix/advice.c) -------------------------------------------------- */
 
 struct vmarena_prim_range {
     void *address;
@@ -190,7 +190,7 @@ enum vmarena_prim_advice {
 /* -EOPNOTSUPP: this system does not know the advice. */
 int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice advice);
 
-/* ---- limits and huge pages (linux/limits.c, linux/huge_pages.c) --------------------------------------------------- */
+/* ---- limits and huge pages (linux/limits.c, linux/huge_pages.c) -------------------------------------------------- */
 
 /*
  * Whether accessible memory counts against a limit of this process as soon as it is mapped: strict overcommit, a finite
@@ -207,7 +207,7 @@ size_t vmarena_prim_huge_page_size(void);
 /* As vmarena_huge_page_sizes(). */
 size_t vmarena_prim_huge_page_sizes(size_t *sizes, size_t count);
 
-/* ---- files (posix/file.c; linux/file_system.c) -------------------------------------------------------------------- */
+/* ---- files (posix/file.c; linux/file_system.c) ------------------------------------------------------------------- */
 
 struct vmarena_prim_file {
     uint64_t size;
@@ -241,7 +241,7 @@ void vmarena_prim_write(int fd, const char *text, size_t size);
 /* The path of an open file, truncated to size bytes with the terminator; "" where the system does not tell. */
 void vmarena_prim_file_name(int fd, char *name, size_t size);
 
-/* ---- written pages (linux/userfaultfd.c) -------------------------------------------------------------------------- */
+/* ---- written pages (linux/userfaultfd.c) ------------------------------------------------------------------------- */
 
 struct vmarena_prim_write_tracking {
     void *address;
@@ -265,7 +265,7 @@ void vmarena_prim_write_tracking_stop(const struct vmarena_prim_write_tracking *
 int vmarena_prim_write_tracking_collect(void *address, size_t size, bool restart, vmarena_pages_fn *function,
                                         void *arg);
 
-/* ---- mappings and pages of a process (linux/maps.c, linux/pages.c, residency.c) ----------------------------------- */
+/* ---- mappings and pages of a process (linux/maps.c, linux/pages.c, residency.c) ---------------------------------- */
 
 /*
  * pid and errors are those of inspect.h, except that owners are not looked up. A function that returns another value
@@ -288,8 +288,8 @@ struct vmarena_prim_page_walk {
 
 /*
  * Calls function for each run of like pages in [start, end), ascending; pages without a wanted state are left out. 0
- * without a call: no page has one, or the process has no memory. Where the pagemap cannot be read the result is an error,
- * never 0: the pages may well be there.
+ * without a call: no page has one, or the process has no memory. Where the pagemap cannot be read the result is an
+ * error, never 0: the pages may well be there.
  */
 int vmarena_prim_walk_pages(pid_t pid, struct vmarena_prim_page_walk *walk, vmarena_pages_fn *function, void *arg);
 
@@ -310,9 +310,10 @@ int vmarena_prim_residency(const void *address, size_t size, size_t *resident, s
 /* The number of the physical page at address; 0: none. -EPERM: the kernel hides it. Any address. */
 int vmarena_prim_page_frame(const void *address, uint64_t *frame);
 
-/* ---- a process in numbers (linux/process.c, linux/perf_events.c; posix/rusage.c) ---------------------------------- */
+/* ---- a process in numbers (linux/process.c, linux/perf_events.c; posix/rusage.c) --------------------------------- */
 
-/* Reads size bytes, all or nothing, of another process's memory. -EFAULT: not all are readable. Any address and size. */
+/* Reads size bytes, all or nothing, of another process's memory. -EFAULT: not all are readable. Any address and
+ * size. */
 int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size);
 
 /* Adds to *out. 0 without a change: the process has no memory. */
@@ -322,20 +323,21 @@ int vmarena_prim_memory_totals(pid_t pid, struct vmarena_totals *out);
 int vmarena_prim_fault_counts(bool thread, uint64_t *minor, uint64_t *major);
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major);
 
-/* Returns a descriptor, or a negative errno. *user_only: what the kernel does on the process's behalf is not counted. */
+/* Returns a descriptor, or a negative errno. *user_only: what the kernel does on the process's behalf is not
+ * counted. */
 int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned flags, bool *user_only);
 int vmarena_prim_counter_read(int fd, uint64_t *value);
 
-/* ---- capabilities (linux/caps.c) ---------------------------------------------------------------------------------- */
+/* ---- capabilities (linux/caps.c) --------------------------------------------------------------------------------- */
 
 /*
  * Tries everything anew; vmarena_caps() remembers the result. Leaves no mapping, descriptor, signal handler or child
- * behind. While it counts the protection keys, for some microseconds, other threads find none free. -ENOMEM: there is no
- * page to try on.
+ * behind. While it counts the protection keys, for some microseconds, other threads find none free. -ENOMEM: there is
+ * no page to try on.
  */
 int vmarena_prim_caps(struct vmarena_caps *out);
 
-/* ---- signals (posix/signal.c, posix/signal_stack.c) --------------------------------------------------------------- */
+/* ---- signals (posix/signal.c, posix/signal_stack.c) -------------------------------------------------------------- */
 
 typedef void vmarena_prim_handler(int signo, siginfo_t *info, void *context);
 
@@ -355,9 +357,9 @@ bool vmarena_prim_signal_same(const struct vmarena_prim_action *one, const struc
 
 /*
  * Passes a signal on to an earlier action, from within our handler, as the kernel would have delivered it: with that
- * action's mask, SA_SIGINFO, SA_NODEFER and SA_RESETHAND (which makes *action spent). Where the action ignores the signal
- * or is the default one, a real fault kills the process, and a signal that somebody sent is ignored or raised again.
- * Signal-safe.
+ * action's mask, SA_SIGINFO, SA_NODEFER and SA_RESETHAND (which makes *action spent). Where the action ignores the
+ * signal or is the default one, a real fault kills the process, and a signal that somebody sent is ignored or raised
+ * again. Signal-safe.
  */
 void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action);
 
@@ -367,9 +369,10 @@ void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct
  */
 int vmarena_prim_signal_stack(const char **call);
 
-/* ---- faults (posix/fault_signal.c, cpu/) -------------------------------------------------------------------------- */
+/* ---- faults (posix/fault_signal.c, cpu/) ------------------------------------------------------------------------- */
 
-/* Whether the kernel raised the signal for a memory access of this thread, and siginfo_t has the address. Signal-safe. */
+/* Whether the kernel raised the signal for a memory access of this thread, and siginfo_t has the address.
+ * Signal-safe. */
 bool vmarena_prim_fault_has_address(int signo, const siginfo_t *info);
 
 /*
@@ -387,8 +390,8 @@ enum vmarena_fault_kind vmarena_prim_fault_kind(int signo, int code);
 
 /*
  * Leaves a signal handler for landing(argument) on the stack that ends below `stack`. Where the CPU's context can be
- * rewritten this function returns, and the caller returns from its handler: the kernel then restores the signal mask and
- * the floating-point state of the moment of the fault. Elsewhere it jumps and does not return.
+ * rewritten this function returns, and the caller returns from its handler: the kernel then restores the signal mask
+ * and the floating-point state of the moment of the fault. Elsewhere it jumps and does not return.
  */
 void vmarena_prim_leave_handler(void *context, void (*landing)(void *), void *argument, uintptr_t stack);
 
@@ -420,16 +423,16 @@ __attribute__((noinline, unused)) static uintptr_t vmarena_prim_stack_pointer(vo
 
 /*
  * Writes the return addresses of the frame-pointer chain that starts at frame (__builtin_frame_address(0) of a running
- * function) into pcs[0..depth), innermost first, and returns how many. The chain ends where it leaves the thread's stack
- * or stops ascending. Asks the system once for each stack it meets. Signal-safe. (cpu/backtrace.c)
+ * function) into pcs[0..depth), innermost first, and returns how many. The chain ends where it leaves the thread's
+ * stack or stops ascending. Asks the system once for each stack it meets. Signal-safe. (cpu/backtrace.c)
  */
 size_t vmarena_prim_backtrace(const void *frame, void **pcs, size_t depth);
 
-/* ---- threads and fork (posix/thread.c) ---------------------------------------------------------------------------- */
+/* ---- threads and fork (posix/thread.c) --------------------------------------------------------------------------- */
 
 /*
- * Calls attempt, which returns 0 or a negative errno, until it has succeeded once: for what is made once in a process, such
- * as a fork handler. Unlike pthread_once(3) it returns the error, and the next call tries again. Threads that come
+ * Calls attempt, which returns 0 or a negative errno, until it has succeeded once: for what is made once in a process,
+ * such as a fork handler. Unlike pthread_once(3) it returns the error, and the next call tries again. Threads that come
  * meanwhile wait. A child of fork(2) may repeat an attempt that its parent was in the middle of. Not signal-safe.
  */
 struct vmarena_prim_once {
@@ -469,7 +472,7 @@ void vmarena_prim_yield(void);
 /* Calls function(argument) when the calling thread ends. -ENOMEM or -EAGAIN (pthread_key_create(3)): not remembered. */
 int vmarena_prim_at_thread_exit(void (*function)(void *), void *argument);
 
-/* ---- AddressSanitizer and Valgrind (annotate.c) ------------------------------------------------------------------- */
+/* ---- AddressSanitizer and Valgrind (annotate.c) ------------------------------------------------------------------ */
 
 /* Whether this process runs under either: found at run time. Addresses and sizes need no alignment here. */
 bool vmarena_prim_annotating(void);

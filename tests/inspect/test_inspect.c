@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Mappings, pages, totals and fault counts against what /proc and getrusage say. */
+/* Mappings, pages, totals and fault counts, compared with /proc and getrusage. */
 #include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,9 +29,9 @@ static int begin(void **state) {
 
 static void *none(void) { return NULL; }
 
-/* ---- mappings --------------------------------------------------------------------------------------------------------- */
+/* ---- mappings ---------------------------------------------------------------------------------------------------- */
 
-/* All that /proc/PID/maps says, in its own words. */
+/* The text of /proc/PID/maps, and the same text written from mappings. */
 struct text {
     char *bytes;
     size_t length, room;
@@ -84,7 +84,8 @@ static void assert_same_text(const struct text *one, const struct text *other, s
     }
 }
 
-/* The list from maps, from vmarena_maps and from PROCMAP_QUERY: one and the same, but for what the last one leaves out. */
+/* The list read from maps, by vmarena_maps and by PROCMAP_QUERY is the same, except for what the last one leaves
+ * out. */
 static void compare(pid_t pid) {
     struct text wanted = maps_file(pid), got = {NULL, 0, 0}, asked = {NULL, 0, 0};
     assert_true(wanted.length > 0);
@@ -105,7 +106,7 @@ static void compare(pid_t pid) {
     free(asked.bytes);
 }
 
-/* Programs that wait on their input, stopped while they are looked at. */
+/* Programs that wait for input. They are stopped while they are looked at. */
 static pid_t start(const char *command, int input) {
     pid_t child = fork();
     assert_true(child >= 0);
@@ -197,7 +198,7 @@ static void test_maps_of_twenty_processes(void **state) {
     unsigned compared = 0;
     assert_int_equal(pipe2(input, O_CLOEXEC), 0);
     for (size_t i = 0; i < COMMANDS; i++) children[i] = start(commands[i], input[0]);
-    usleep(500000); /* most are past loading by then; whatever they are at, they are compared at a stop */
+    usleep(500000); /* time for most of them to load; the comparison does not depend on it, since they are stopped */
     for (size_t i = 0; i < COMMANDS; i++) {
         int status;
         assert_int_equal(kill(children[i], SIGSTOP), 0);
@@ -223,7 +224,7 @@ static void test_maps_of_twenty_processes(void **state) {
     assert_true(compared >= 15); /* perl and python3 need not be installed */
 }
 
-/* A name that /proc writes with escapes, and one as long as names can be. */
+/* A name that /proc escapes, and one of the maximum length. */
 static void test_names_with_newlines(void **state) {
     (void)state;
     char directory[] = "/tmp/vmarena-inspect-XXXXXX", path[64], name[64];
@@ -275,7 +276,7 @@ static int look_for_path(const struct vmarena_mapping *mapping, void *arg) {
     return 0;
 }
 
-/* A path of more than 20,000 bytes, which no system call takes, but a working directory has. */
+/* A path of more than 20,000 bytes: no system call takes one, but a file in a deep working directory has one. */
 static void test_a_path_without_end(void **state) {
     (void)state;
     enum { DEEP = 100 };
@@ -295,7 +296,7 @@ static void test_a_path_without_end(void **state) {
     struct deep_path seen = {.start = (uintptr_t)bytes, .name = directory};
     assert_int_equal(vmarena_maps(0, look_for_path, &seen), 0);
     assert_true(seen.found && seen.length > 16000);
-    assert_true(seen.stack); /* and those after it are as they are */
+    assert_true(seen.stack); /* the mappings behind the long line are read correctly */
     assert_int_equal(vmarena_mapping_at(0, (uintptr_t)bytes, &mapping, name, sizeof name), 0);
     assert_int_equal(mapping.start, (uintptr_t)bytes);
     assert_int_equal(strncmp(name, directory, strlen(directory)), 0);
@@ -331,7 +332,7 @@ static void test_one_mapping_by_address(void **state) {
     munmap(pages, 3 * page);
 }
 
-/* ---- whose it is ------------------------------------------------------------------------------------------------------- */
+/* ---- owners ------------------------------------------------------------------------------------------------------ */
 
 struct tally {
     const void *owner_base;
@@ -353,7 +354,7 @@ static void assert_owner(const void *address, enum vmarena_owner owner, const ch
     struct tally seen = {.owner_base = address};
     struct vmarena_mapping mapping;
     assert_int_equal(vmarena_maps(0, tally, &seen), 0);
-    assert_true(seen.mappings >= 2); /* its edges, and what is between them */
+    assert_true(seen.mappings >= 2); /* its edges and what lies between them */
     assert_int_equal(seen.last.owner, owner);
     assert_string_equal(seen.name, name);
     assert_int_equal(seen.last.objects, objects);
@@ -399,7 +400,7 @@ static void make_owners(void) {
     struct vmarena *arena;
     struct vmarena_view *view;
     struct vmarena_options options = {.reserve = 64 * page, .fence = VMARENA_FENCE_END};
-    /* Some come and go, so that entries are used again. */
+    /* Some are destroyed again, so that table entries are reused. */
     for (size_t i = 0; i < 600; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "arena %zu", i);
@@ -442,7 +443,7 @@ static int count_foreign(const struct vmarena_mapping *mapping, void *arg) {
     return 0;
 }
 
-/* Of a child, which had a directory of its parent's before: each process has its own. */
+/* The owners in a child that inherited its parent's table: each process has a table of its own. */
 static void test_owners_in_another_process(void **state) {
     (void)state;
     struct vmarena *arena;
@@ -452,7 +453,8 @@ static void test_owners_in_another_process(void **state) {
     } look = {.pid = 0};
     struct vmarena_options options = {.reserve = 64 * page, .name = "inherited"};
     assert_int_equal(vmarena_create(&arena, &options), 0);
-    assert_non_null(vmarena_alloc(arena, 1, 1)); /* so that it is no mere guard, which might join its neighbours' */
+    assert_non_null(vmarena_alloc(
+        arena, 1, 1)); /* otherwise the arena is all guard, which the kernel may merge with its neighbours' */
     pid_t child = fork_into(make_owners);
     vmarena_destroy(arena);
     wait_until_stopped(child);
@@ -464,7 +466,7 @@ static void test_owners_in_another_process(void **state) {
     kill_child(child);
 }
 
-/* ---- pages --------------------------------------------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 enum { RUNS = 32 };
 struct runs {
@@ -517,7 +519,7 @@ static void test_states_of_pages(void **state) {
     assert_run(&runs, 2, pages, 7, 1, dirty);
     if (guards && (known & VMARENA_PAGE_GUARD)) assert_run(&runs, 3, pages, 10, 3, VMARENA_PAGE_GUARD);
     assert_int_equal(runs.count, guards && (known & VMARENA_PAGE_GUARD) ? 4 : 3);
-    /* Only what is asked for: the three kinds fall together where they differ in nothing else. */
+    /* Only the state asked for is reported: runs that differ in other states alone are joined. */
     runs = look(pages + 2 * page, 1, VMARENA_PAGE_RESIDENT, &known);
     assert_int_equal(known, VMARENA_PAGE_RESIDENT);
     assert_run(&runs, 0, pages, 2, 1, VMARENA_PAGE_RESIDENT);
@@ -559,7 +561,7 @@ static void test_swapped_pages(void **state) {
         print_message("skip: nothing was swapped out (no swap space?)\n");
         skip();
     }
-    /* All that is not out is in. */
+    /* What is not swapped out is resident. */
     uint64_t at = (uintptr_t)pages;
     for (unsigned i = 0; i < runs.count; i++, at = runs.run[i - 1].end) {
         assert_int_equal(runs.run[i].start, at);
@@ -570,7 +572,7 @@ static void test_swapped_pages(void **state) {
     munmap(pages, 64 * page);
 }
 
-/* The two ways to ask give the same, as far as the older one goes. */
+/* Both ways to ask agree about the states that the older one knows. */
 static void test_scan_and_words_agree(void **state) {
     (void)state;
     int fd;
@@ -699,7 +701,7 @@ static void test_callbacks_end_the_walk(void **state) {
     assert_int_equal(calls, 2);
 }
 
-/* A tebibyte that is only reserved takes no time to look at: there is nothing in its page table. */
+/* The walk over a tebibyte that is only reserved reports nothing but the pages accessed. */
 static void test_a_large_reservation(void **state) {
     (void)state;
     struct runs runs = {.count = 0};
@@ -727,7 +729,7 @@ static int count_bytes(const struct vmarena_pages *pages, void *arg) {
     return 0;
 }
 
-/* From 0 to the end of all numbers, of which user space has a part. */
+/* From 0 to the largest address, although user space ends below it. */
 static void test_the_whole_address_space(void **state) {
     (void)state;
     if (UNDER_SANITIZER) {
@@ -739,19 +741,19 @@ static void test_the_whole_address_space(void **state) {
     assert_int_equal(vmarena_totals(0, &totals), 0);
     assert_int_equal(vmarena_residency(0, 0, UINT64_MAX - page, VMARENA_PAGE_RESIDENT, NULL, count_bytes, &bytes), 0);
     assert_true(bytes + 64 * page >= totals.rss && bytes <= totals.rss + 64 * page);
-    /* All that lies above the program, the stack among it. */
+    /* Everything above the program, including the stack. */
     uint64_t start = (uintptr_t)&again & ~(uint64_t)(page - 1);
     assert_int_equal(
         vmarena_residency(0, start, UINT64_MAX - page - start, VMARENA_PAGE_RESIDENT, NULL, count_bytes, &again), 0);
     assert_true(again > 0 && again < bytes);
-    /* And word by word, which must not be tried for what is not mapped. */
+    /* Word by word, which would take for ever if it read the words of what is not mapped. */
     uint64_t by_words = 0;
     struct vmarena_prim_page_walk walk = {.end = (uint64_t)1 << 47, .wanted = VMARENA_PAGE_RESIDENT, .by_words = true};
     assert_int_equal(vmarena_prim_walk_pages(0, &walk, count_bytes, &by_words), 0);
     assert_true(by_words + 64 * page >= bytes && by_words <= bytes + 64 * page);
 }
 
-/* ---- totals and counts ------------------------------------------------------------------------------------------------------ */
+/* ---- totals and counts ------------------------------------------------------------------------------------------- */
 
 static void test_totals(void **state) {
     (void)state;
@@ -762,7 +764,7 @@ static void test_totals(void **state) {
     memset(pages, 1, count * page);
     assert_int_equal(vmarena_totals(getpid(), &after), 0);
     assert_true(after.rss - before.rss >= count * page);
-    /* And little else: but a sanitizer has shadow for each page. */
+    /* And little else; but a sanitizer has shadow memory for each page. */
     assert_true(UNDER_SANITIZER || after.rss - before.rss < (count + 64) * page);
     assert_true(after.private_dirty - before.private_dirty >= count * page);
     assert_true(after.anonymous - before.anonymous >= count * page);
@@ -770,7 +772,7 @@ static void test_totals(void **state) {
     munmap(pages, count * page);
 }
 
-/* A sanitizer's shadow memory has faults, too, and TSan a thread of its own. */
+/* A sanitizer's shadow memory faults, too, and TSan has a thread of its own. */
 #define assert_faults(found, expected) assert_in_range((found), (expected), UNDER_SANITIZER ? UINT64_MAX : (expected))
 
 static void test_fault_counts(void **state) {
@@ -778,7 +780,7 @@ static void test_fault_counts(void **state) {
     uint64_t before, after, major, thread_before, thread_after, other_before, other_after;
     size_t count = 256;
     char *pages = small_pages(count);
-    /* Twice, so that in the round that counts nothing but these pages is touched for the first time. */
+    /* Two rounds, so that in the one that counts only these pages are accessed for the first time. */
     for (int round = 0; round < 2; round++) {
         assert_int_equal(madvise(pages, count * page, MADV_DONTNEED), 0);
         assert_int_equal(vmarena_process_fault_counts(getpid(), &other_before, NULL), 0);
@@ -831,7 +833,7 @@ static void test_counters(void **state) {
     munmap(pages, count * page);
 }
 
-/* Whoever may count only what happens in user mode is told so: faults in read(2) are missing. */
+/* A process that may count only in user mode is told so: faults in read(2) are not counted. */
 static void count_as_nobody(void *arg) {
     struct vmarena_counters *counters;
     struct vmarena_counts before, after;
@@ -842,7 +844,7 @@ static void count_as_nobody(void *arg) {
     if (vmarena_counters_open(&counters, 0, 0) != 0) _exit(77);
     CHECK(vmarena_counters_read(counters, &before) == 0);
     if (before.error[VMARENA_COUNT_PAGE_FAULTS] != 0) _exit(77);
-    /* Sanitizers would touch their memory for it in user mode, were it read(2). */
+    /* A raw call: sanitizers intercept read(2) and access the memory in user mode. */
     CHECK(syscall(SYS_read, zero, pages, count * page) == (long)(count * page));
     CHECK(vmarena_counters_read(counters, &after) == 0);
     uint64_t faults = after.value[VMARENA_COUNT_PAGE_FAULTS] - before.value[VMARENA_COUNT_PAGE_FAULTS];
@@ -862,7 +864,7 @@ static void test_counters_of_user_mode(void **state) {
     assert_status(status, 0);
 }
 
-/* ---- errors -------------------------------------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 static pid_t ended_process(void) {
     int status;
@@ -894,7 +896,7 @@ static void test_no_such_process(void **state) {
     assert_null(text.bytes);
 }
 
-/* ---- processes that end while they are looked at, and those that have nothing to show ------------------------------------ */
+/* ---- processes that end during a walk, and those without memory ------------------------------------ */
 
 struct victim {
     pid_t pid;
@@ -929,7 +931,7 @@ static void many_runs(void) {
     kill(getpid(), SIGSTOP);
 }
 
-/* What was seen till then is no list that could be taken for a whole one. */
+/* The result is an error, so that nobody takes the part seen for the whole. */
 static void test_a_process_that_ends_meanwhile(void **state) {
     (void)state;
     for (int reap = 0; reap < 2; reap++) {
@@ -964,7 +966,7 @@ static void assert_no_memory(pid_t pid) {
     assert_int_equal(vmarena_process_fault_counts(pid, NULL, NULL), 0);
 }
 
-/* It ended, and nobody waited for it: there is a process, which has no memory. */
+/* A process that has ended and was not waited for exists, and has no memory. */
 static void test_a_zombie(void **state) {
     (void)state;
     siginfo_t info;
@@ -989,7 +991,7 @@ static void test_a_kernel_thread(void **state) {
     assert_no_memory(2);
 }
 
-/* /proc mounted with hidepid=2: the process is there, and /proc says that it is not. */
+/* /proc mounted with hidepid=2: the process exists, and /proc says that it does not. */
 static void look_at_hidden(void *arg) {
     pid_t other = *(pid_t *)arg;
     struct text text = {NULL, 0, 0};

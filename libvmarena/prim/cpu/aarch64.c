@@ -7,7 +7,7 @@
 
 #include "prim/internal.h"
 
-/* The kernel adds a record with the syndrome register: arch/arm64/include/uapi/asm/sigcontext.h. Emulators may not. */
+/* The kernel saves the syndrome register in a record: arch/arm64/include/uapi/asm/sigcontext.h. Emulators may not. */
 #define ESR_RECORD 0x45535201u
 struct record {
     uint32_t magic, size;
@@ -18,7 +18,8 @@ struct esr_record {
 };
 
 static const struct esr_record *find_esr(const ucontext_t *context) {
-    const unsigned char *at = (const void *)context->uc_mcontext.__reserved; /* its type differs between C libraries */
+    const unsigned char *at =
+        (const void *)context->uc_mcontext.__reserved; /* the member's type differs between C libraries */
     const unsigned char *end = at + sizeof context->uc_mcontext.__reserved;
     while (at + sizeof(struct record) <= end) {
         const struct record *head = (const struct record *)(const void *)at;
@@ -34,7 +35,8 @@ void vmarena_prim_read_context(struct vmarena_fault *fault, const void *context)
     fault->pc = (void *)(uintptr_t)saved->uc_mcontext.pc;
     const struct esr_record *record = find_esr(saved);
     if (record == NULL) return;
-    /* Arm ARM, D17.2.37: exception class, then for data aborts WnR (bit 6), which CM (bit 8) makes meaningless. */
+    /* Arm ARM, D17.2.37: the exception class; for data aborts WnR (bit 6), which means nothing where CM (bit 8) is
+     * set. */
     unsigned class = (unsigned)(record->esr >> 26) & 63;
     if (class == 0x20 || class == 0x21) fault->access = VMARENA_ACCESS_EXEC;
     else if ((class == 0x24 || class == 0x25) && (record->esr & (1u << 8)) == 0)
@@ -50,7 +52,7 @@ void vmarena_prim_leave_handler(void *context, void (*landing)(void *), void *ar
     saved->uc_mcontext.sp = top;
     saved->uc_mcontext.regs[0] = (uintptr_t)argument;
     saved->uc_mcontext.pc = (uintptr_t)landing;
-    saved->uc_mcontext.pstate &= ~(UINT64_C(3) << 10); /* BTYPE: the landing is no indirect branch's target */
+    saved->uc_mcontext.pstate &= ~(UINT64_C(3) << 10); /* BTYPE 0: the landing is not entered by an indirect branch */
 }
 
 #endif

@@ -14,8 +14,8 @@ static bool is_on_stack(uintptr_t frame) {
     return true;
 }
 
-/* What a frame pointer points to: the caller's frame pointer, and above it the return address. On riscv and loongarch the
- * two words lie below the address. */
+/* What a frame pointer points to: the caller's frame pointer, and above it the return address. On riscv and loongarch
+ * the two words lie below the address. */
 struct frame_record {
     uintptr_t caller;
     void *return_address;

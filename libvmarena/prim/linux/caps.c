@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this system can do, found by trying. A call's success alone proves little: emulators accept any madvise advice
- * and do nothing. So an attempt also looks for the effect where it can be seen, by means that raise no signal and start
- * no process, since the host may have threads, handlers and children of its own. Every attempt has fresh pages and
- * gives back all it took.
+ * What this system can do, found by trying. That a call succeeds proves little: emulators accept any advice and do
+ * nothing. So an attempt checks the effect, too, where it can be seen. It raises no signal and starts no process, since
+ * the host may have handlers and children of its own. Every attempt gets fresh pages and releases what it took.
  */
 
 #include "prim/prim.h"
@@ -27,7 +26,7 @@
 
 #define DENY_ACCESS 1 /* PKEY_DISABLE_ACCESS, asm-generic/mman-common.h */
 
-/* ---- attempts: each gets a few fresh pages, readable and writable, and never touched ---- */
+/* ---- attempts: each gets a few fresh pages, readable and writable, never accessed before ------------------------- */
 
 #define PAGES 4
 
@@ -35,7 +34,7 @@ static bool tried(bool (*attempt)(char *pages, size_t page)) {
     void *pages;
     size_t page = vmarena_prim_page_size();
     if (vmarena_prim_map(&pages, PAGES * page, page, VMARENA_READ | VMARENA_WRITE, false) != 0) return false;
-    /* In a process that locks all it maps (mlockall(2)) they are there already, and nothing would fault. */
+    /* After mlockall(2) for future mappings they are resident already, and no access would fault. */
     (void)vmarena_prim_unlock(pages, PAGES * page);
     (void)vmarena_prim_discard(pages, PAGES * page);
     bool works = attempt(pages, page);
@@ -99,13 +98,13 @@ static bool pagemap_scan(char *pages, size_t page) {
                                         .arg = region};
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
-    pages[0] = 1; /* a huge page may bring more in */
+    pages[0] = 1; /* a huge page may make more of them resident */
     bool works = vmarena_prim_scan_pagemap(fd, &scan) == 1 && region[0] == start && region[1] <= end;
     close(fd);
     return works;
 }
 
-/* Sealing cannot be undone, and what is sealed stays mapped: a length of 0 is valid, and seals nothing. */
+/* What is sealed stays mapped for ever, so the attempt seals nothing: a length of 0 is valid. */
 static bool seal(char *pages, size_t page) { return (void)page, syscall(SYS_mseal, pages, 0, 0) == 0; }
 
 static bool vma_names(char *pages, size_t page) { return vmarena_prim_name(pages, page, "vmarena") == 0; }
@@ -140,8 +139,8 @@ static bool perf_tlb(void) {
     return true;
 }
 
-/* Collapsing for real brings a whole huge page in. That is fine for 2 MiB; where a huge page is 32 or 512 MiB (arm64
- * with large base pages) the kernel is only asked whether it knows the advice, by a length of 0. */
+/* Collapsing allocates a whole huge page. That is acceptable for 2 MiB; where a huge page has 32 or 512 MiB (arm64 with
+ * large base pages), a length of 0 only asks whether the kernel knows the advice. */
 #define COLLAPSE_AT_MOST ((size_t)4 << 20)
 
 static bool collapse(size_t huge) {
@@ -151,15 +150,15 @@ static bool collapse(size_t huge) {
     bool small = huge <= COLLAPSE_AT_MOST;
     if (small) *(volatile char *)block = 1;
     bool works = madvise(block, small ? huge : 0, MADV_COLLAPSE) == 0;
-    /* No huge page is free at this moment: that says nothing about what the system can do. */
+    /* No huge page is free at the moment, which says nothing about what the system can do. */
     bool later = !works && (errno == ENOMEM || errno == EAGAIN || errno == EBUSY);
     works = works && (!small || resident((char *)block + huge - page, page));
     (void)vmarena_prim_unmap(block, huge);
     return works || later;
 }
 
-/* There is no way to count protection keys but to take them all. Access denied is what the kernel gives a thread for
- * keys that it does not own: taking and freeing them with it leaves the thread's rights as they were. */
+/* The only way to count protection keys is to take them all. The kernel denies a thread access by keys that it does not
+ * own, so that taking them with that right, and freeing them, leaves the thread's rights as they were. */
 static size_t protection_keys(void) {
     size_t count = 0;
 #ifdef SYS_pkey_alloc
@@ -190,7 +189,7 @@ int vmarena_prim_caps(struct vmarena_caps *out) {
     void *page;
     size_t size = vmarena_prim_page_size();
     struct vmarena_caps caps = {.page_size = size};
-    /* Without a page to try on, every attempt below would fail, and say nothing about the system. */
+    /* Without pages every attempt below would fail, which would say nothing about the system. */
     int error = vmarena_prim_map(&page, PAGES * size, size, VMARENA_READ | VMARENA_WRITE, false);
     if (error != 0) return error;
     (void)vmarena_prim_unmap(page, PAGES * size);

@@ -25,9 +25,10 @@ void vmarena_prim_file_name(int fd, char *name, size_t size) {
     if (length >= 0) name[length] = '\0';
 }
 
-/* ASan intercepts pwrite, and would report the red zones between an arena's objects, which are written like all else. */
+/* AddressSanitizer intercepts pwrite and would report the red zones between an arena's objects, which belong to what is
+ * written. */
 ssize_t vmarena_prim_write_at(int fd, const void *from, size_t size, uint64_t offset) {
-#ifdef __LP64__ /* elsewhere the offset goes in two registers, in an order of the CPU's */
+#ifdef __LP64__ /* elsewhere the offset takes two registers, whose order depends on the CPU */
     return syscall(SYS_pwrite64, fd, from, size, offset);
 #else
     return pwrite(fd, from, size, (off_t)offset);

@@ -11,8 +11,8 @@
 #include "prim/linux/huge_pages.h"
 #include "prim/linux/proc.h"
 
-/* The kernel names both kinds of huge page by their size in KiB. The sizes are powers of two, so that asking for each
- * by name gives them in order, without a directory stream (which would call malloc). */
+/* The kernel names the directories of both kinds of huge pages by the size in KiB. Sizes are powers of two, so that
+ * trying each name finds them in order, without a directory stream, which would call malloc. */
 #define FIRST_SHIFT 12
 #define LAST_SHIFT 40
 
@@ -57,7 +57,7 @@ enum vmarena_thp vmarena_prim_thp_mode(void) {
     return VMARENA_THP_NEVER;
 }
 
-/* Whether pages of 2^shift bytes are offered: by themselves, or because they inherit a mode that offers them. */
+/* Whether pages of 2^shift bytes are offered, by their own mode or by the general one that they inherit. */
 static bool thp_size_offered(unsigned shift, enum vmarena_thp mode) {
     char path[96], text[128];
     huge_path(path, "transparent_hugepage", shift, "enabled");
@@ -71,7 +71,7 @@ uint64_t vmarena_prim_thp_sizes(size_t huge, enum vmarena_thp mode) {
     char path[96];
     for (unsigned shift = FIRST_SHIFT; shift <= LAST_SHIFT; shift++)
         if (thp_size_offered(shift, mode)) sizes |= UINT64_C(1) << shift;
-    /* Before Linux 6.8 there is one size and no file for it. */
+    /* Before Linux 6.8 there is one size, without a directory of its own. */
     if (huge == 0) return sizes;
     huge_path(path, "transparent_hugepage", (unsigned)__builtin_ctzll(huge), "enabled");
     if (access(path, F_OK) != 0 && (mode == VMARENA_THP_ALWAYS || mode == VMARENA_THP_MADVISE)) sizes |= huge;

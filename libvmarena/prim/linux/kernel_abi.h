@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Linux only: what several files here need of the kernel's ABI where the C library's headers may be too
- * old for it. The numbers and layouts are those of include/uapi: asm-generic/mman-common.h, asm-generic/unistd.h,
- * linux/pidfd.h, linux/fs.h, linux/prctl.h, linux/userfaultfd.h.
+ * Linux only: numbers of the kernel's ABI that the C library's headers may be too old to have. Their source is
+ * include/uapi: asm-generic/mman-common.h, asm-generic/unistd.h, linux/pidfd.h, linux/prctl.h, linux/userfaultfd.h.
  */
 #ifndef VMARENA_PRIM_LINUX_KERNEL_ABI_H
 #define VMARENA_PRIM_LINUX_KERNEL_ABI_H

@@ -11,8 +11,8 @@
 
 #include "prim/linux/proc.h"
 
-/* mlockall(2) with MCL_FUTURE: as soon as a reservation is mapped writable, the kernel brings all of it in. Locked memory
- * refuses to be discarded. */
+/* mlockall(2) with MCL_FUTURE: as soon as a reservation is mapped writable, the kernel brings all of it in. Locked
+ * memory refuses to be discarded. */
 static bool locks_future(void) {
     void *page = NULL;
     size_t size = vmarena_prim_page_size();

@@ -15,7 +15,7 @@
 
 int vmarena_prim_discard(void *address, size_t size) { return madvise(address, size, MADV_DONTNEED) == 0 ? 0 : -errno; }
 
-/* The kernel restarts guard advice on a pending signal by itself, but gives EAGAIN when it meets a racing unmap. */
+/* Guard advice fails with EINTR at a signal and with EAGAIN when it races with an unmap: it is simply given again. */
 static int guard_advice(void *address, size_t size, int advice) {
     while (madvise(address, size, advice) != 0)
         if (errno != EINTR && errno != EAGAIN) return -errno;
@@ -57,7 +57,7 @@ static int advise_one_by_one(const struct vmarena_prim_range *ranges, size_t cou
     return 0;
 }
 
-/* Guard advice is idempotent, so that a vector that stopped half-way is simply gone through again one by one. */
+/* The advice used here is idempotent, so that a vector that was applied in part can be applied again range by range. */
 static int advise_many(const struct vmarena_prim_range *ranges, size_t count, int advice) {
     if (count == 1) return guard_advice(ranges->address, ranges->size, advice);
     for (size_t done = 0; done < count; done += VECTOR) {
@@ -67,7 +67,7 @@ static int advise_many(const struct vmarena_prim_range *ranges, size_t count, in
             vector[i] = (struct iovec){ranges[done + i].address, ranges[done + i].size};
             bytes += ranges[done + i].size;
         }
-        /* Before Linux 6.14 this descriptor is an EBADF, and we go range by range. */
+        /* Before Linux 6.14 this descriptor gives EBADF: then range by range. */
         long got = syscall(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, vector, part, advice, 0);
         if (got >= 0 && (size_t)got == bytes) continue;
         int error = advise_one_by_one(ranges + done, part, advice);
@@ -89,7 +89,7 @@ int vmarena_prim_guard_remove_many(const struct vmarena_prim_range *ranges, size
 static int populate(char *start, size_t size) {
     if (madvise(start, size, MADV_POPULATE_WRITE) == 0) return 0;
     int error = -errno;
-    /* An advice that the kernel does not know (Linux < 5.14) is refused for no bytes, too. */
+    /* Before Linux 5.14 the kernel does not know the advice and refuses it for an empty range, too. */
     if (error != -EINVAL || madvise(start, 0, MADV_POPULATE_WRITE) == 0) return error;
     for (size_t at = 0; at < size; at += vmarena_prim_page_size()) {
         volatile char *byte = start + at;

@@ -10,7 +10,7 @@
 
 #include "prim/linux/maps.h"
 
-/* ---- line by line: proc_pid_maps(5) ------------------------------------------------------------------------------- */
+/* ---- line by line: proc_pid_maps(5) ------------------------------------------------------------------------------ */
 
 /* "7f0000000000-7f0000001000 r-xp 00002000 fe:00 1234    /usr/lib/a.so" */
 static bool parse_mapping(char *line, struct vmarena_mapping *out) {
@@ -58,7 +58,7 @@ int vmarena_prim_walk_mappings(pid_t pid, vmarena_maps_fn *function, void *arg) 
     return memory != 0 ? memory : result;
 }
 
-/* ---- by PROCMAP_QUERY --------------------------------------------------------------------------------------------- */
+/* ---- by PROCMAP_QUERY -------------------------------------------------------------------------------------------- */
 
 /* The layout of the ioctl's argument and its flags: struct procmap_query in linux/fs.h. */
 struct procmap_query {
@@ -121,7 +121,7 @@ int vmarena_prim_walk_mappings_by_query(pid_t pid, vmarena_maps_fn *function, vo
     return error == -ENOENT ? 0 : error != 0 ? error : result; /* ENOENT: past the last mapping */
 }
 
-/* ---- one mapping -------------------------------------------------------------------------------------------------- */
+/* ---- one mapping ------------------------------------------------------------------------------------------------- */
 
 struct wanted_mapping {
     uint64_t address;
@@ -148,8 +148,8 @@ static int copy_if_wanted(const struct vmarena_mapping *mapping, void *arg) {
     return 1;
 }
 
-/* Where the query does not settle it. The page of old system calls, which x86-64 has at the top of the address space, is in
- * the list, but the query does not find it. */
+/* Where the query does not settle it. The page of old system calls, which x86-64 has at the top of the address space,
+ * is in the list, but the query does not find it. */
 static bool needs_list(int error, uint64_t address) {
     return cannot_query(error) || error == -ENAMETOOLONG || (error == -ENOENT && address >> 63 != 0);
 }

@@ -17,8 +17,8 @@
 int vmarena_prim_read_maps(struct vmarena_lines *lines, vmarena_maps_fn *function, void *arg);
 
 /*
- * Asks for the mapping at address, or with or_next for the first that ends above it: PROCMAP_QUERY, Linux 6.11. Its name
- * goes into name, "" with size 0. -ENOENT: there is none; -ENOTTY: before Linux 6.11. Signal-safe.
+ * Asks for the mapping at address, or with or_next for the first that ends above it: PROCMAP_QUERY, Linux 6.11. Its
+ * name goes into name, "" with size 0. -ENOENT: there is none; -ENOTTY: before Linux 6.11. Signal-safe.
  */
 int vmarena_prim_query_maps(int fd, uint64_t address, bool or_next, struct vmarena_mapping *out, char *name,
                             size_t size);

@@ -11,7 +11,7 @@
 #include "prim/linux/pagemap_scan.h"
 #include "prim/linux/proc.h"
 
-/* ---- word by word: Documentation/admin-guide/mm/pagemap.rst ------------------------------------------------------- */
+/* ---- word by word: Documentation/admin-guide/mm/pagemap.rst ------------------------------------------------------ */
 
 #define WORD_FRAME ((UINT64_C(1) << 55) - 1)
 #define WORD_EXCLUSIVE (UINT64_C(1) << 56)
@@ -71,7 +71,7 @@ static int walk_words_of_mapping(const struct vmarena_mapping *mapping, void *ar
     return start < end ? walk_words(walk, start, end, 0) : 0;
 }
 
-/* ---- by PAGEMAP_SCAN ---------------------------------------------------------------------------------------------- */
+/* ---- by PAGEMAP_SCAN --------------------------------------------------------------------------------------------- */
 
 static unsigned state_of_categories(uint64_t categories) {
     unsigned state = 0;
@@ -121,9 +121,9 @@ static bool can_scan(struct walk *walk) {
 }
 
 /*
- * Where user space ends depends on the CPU; beyond it the kernel fails with EFAULT before it looks at a page. The end is a
- * page below a power of two, or a lower one for some processes. Sets *end to the next lower candidate; false: none lies
- * above start.
+ * Where user space ends depends on the CPU; beyond it the kernel fails with EFAULT before it looks at a page. The end
+ * is a page below a power of two, or a lower one for some processes. Sets *end to the next lower candidate; false: none
+ * lies above start.
  */
 static bool lower_end(uint64_t *end, uint64_t start) {
     uint64_t page = vmarena_prim_page_size(), power = UINT64_C(1) << 63;
@@ -147,7 +147,7 @@ static int walk_all(struct walk *walk) {
     return result != 0 ? result : vmarena_prim_page_runs_flush(walk->runs);
 }
 
-/* ---- what is in the page cache alone ------------------------------------------------------------------------------ */
+/* ---- what is in the page cache alone ----------------------------------------------------------------------------- */
 
 /* mincore(2), a byte a page. It fails with ENOMEM where a part of the range is not mapped: then page by page. */
 static int walk_cached(struct vmarena_prim_page_runs *runs, uint64_t start, uint64_t end) {
@@ -193,7 +193,7 @@ static int walk_with_cached(struct walk *walk) {
     return result != 0 ? result : vmarena_prim_page_runs_flush(gaps.outer);
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 #define BY_WORDS                                                                                                       \
     (VMARENA_PAGE_RESIDENT | VMARENA_PAGE_SWAPPED | VMARENA_PAGE_DIRTY | VMARENA_PAGE_FILE | VMARENA_PAGE_SHARED)

@@ -36,8 +36,8 @@ int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned 
     event.inherit = (flags & VMARENA_COUNT_CHILDREN) != 0;
     event.disabled = event.enable_on_exec = (flags & VMARENA_COUNT_AT_EXEC) != 0;
     event.exclude_hv = 1;
-    /* The CPU's own counters count the program alone. Faults that the kernel takes for it (read(2) into fresh memory)
-     * belong to it, but unprivileged it may see its own only (kernel.perf_event_paranoid 2). */
+    /* The CPU's own counters count user code alone. Page faults in the kernel on the program's behalf, as in read(2)
+     * into fresh memory, are counted too, unless the process lacks the privilege (kernel.perf_event_paranoid 2). */
     event.exclude_kernel = event.type != PERF_TYPE_SOFTWARE;
     long fd = syscall(SYS_perf_event_open, &event, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
     if (fd < 0 && (errno == EACCES || errno == EPERM) && !event.exclude_kernel) {
@@ -49,7 +49,7 @@ int vmarena_prim_counter_open(enum vmarena_counter counter, pid_t pid, unsigned 
 }
 
 int vmarena_prim_counter_read(int fd, uint64_t *value) {
-    uint64_t got[3] = {0}; /* the count; nanoseconds enabled, and of these, counting */
+    uint64_t got[3] = {0}; /* the count; nanoseconds enabled; nanoseconds counting */
     ssize_t bytes = read(fd, got, sizeof got);
     if (bytes != sizeof got) return bytes < 0 ? -errno : -EIO;
     *value = got[0];

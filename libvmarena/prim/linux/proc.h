@@ -18,19 +18,20 @@ size_t vmarena_prim_read_number(const char *path);
 /* Whether there is such a process, even where /proc hides the processes of other users (hidepid=2). */
 bool vmarena_prim_exists(pid_t pid);
 
-/* The result for a thread of the kernel's, and for a process that has ended and was not waited for: it exists, and has no
- * memory. */
+/* The result for a thread of the kernel's, and for a process that has ended and was not waited for: it exists, and has
+ * no memory. */
 #define VMARENA_NO_MEMORY (-ENODATA)
 
-/* Returns a descriptor of /proc/PID/file, or VMARENA_NO_MEMORY, -ESRCH, -EPERM, -EOPNOTSUPP (there is no such file, or no
- * /proc) or another negative errno of open(2). */
+/* Returns a descriptor of /proc/PID/file, or VMARENA_NO_MEMORY, -ESRCH, -EPERM, -EOPNOTSUPP (there is no such file, or
+ * no /proc) or another negative errno of open(2). */
 int vmarena_prim_proc_open(pid_t pid, const char *file);
 
-/* Whether a file of /proc/PID still has something to read: 0, or VMARENA_NO_MEMORY once the process's memory is gone, or
- * a negative errno where that cannot be found out. */
+/* Whether a file of /proc/PID still has something to read: 0, or VMARENA_NO_MEMORY once the process's memory is gone,
+ * or a negative errno where that cannot be found out. */
 int vmarena_prim_check_memory(int fd);
 
-/* Reads /proc/PID/stat and returns its third field, behind the name in brackets, which may hold anything. NULL: *error. */
+/* Reads /proc/PID/stat and returns its third field, behind the name in brackets, which may hold anything. NULL:
+ * *error. */
 #define VMARENA_STAT_SIZE 1024
 const char *vmarena_prim_read_stat(int fd, char text[VMARENA_STAT_SIZE], int *error);
 

@@ -57,7 +57,7 @@ int vmarena_prim_memory_totals(pid_t pid, struct vmarena_totals *out) {
     return result == -ESRCH && vmarena_prim_exists(pid) ? 0 : result; /* it has no memory */
 }
 
-/* Fields 10 and 12 of /proc/PID/stat. */
+/* Fields 10 and 12 of /proc/PID/stat (proc_pid_stat(5)). */
 int vmarena_prim_process_fault_counts(pid_t pid, uint64_t *minor, uint64_t *major) {
     char text[VMARENA_STAT_SIZE];
     unsigned long long fresh, read_in;

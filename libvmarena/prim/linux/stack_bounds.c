@@ -41,9 +41,9 @@ static bool find_mapping(uintptr_t address, struct vmarena_prim_bounds *found) {
 }
 
 /*
- * pthread_getattr_np(3) knows the stack's bounds, but it allocates. The mapping is enough, except for the memory of others
- * that the kernel merged with it: the C libraries for Linux put a thread's control block, which pthread_self(3) points to,
- * above its stack.
+ * pthread_getattr_np(3) knows the stack's bounds, but it allocates. The mapping is enough, except for the memory of
+ * others that the kernel merged with it: the C libraries for Linux put a thread's control block, which pthread_self(3)
+ * points to, above its stack.
  */
 bool vmarena_prim_find_stack(uintptr_t address, struct vmarena_prim_bounds *found) {
     int saved = errno;

@@ -49,8 +49,8 @@ int vmarena_prim_write_tracking_start(void *address, size_t size, struct vmarena
 
 void vmarena_prim_write_tracking_stop(const struct vmarena_prim_write_tracking *tracking) {
     struct uffdio_range range = {(uint64_t)(uintptr_t)tracking->address, tracking->size};
-    /* Closing alone would not end it while a child of fork(2) has the descriptor, too. And a child that closes its copy must
-     * not end what its parent started. */
+    /* Closing alone would not end it while a child of fork(2) has the descriptor, too. And a child that closes its copy
+     * must not end what its parent started. */
     if (tracking->process == getpid()) (void)ioctl(tracking->fd, UFFDIO_UNREGISTER, &range);
     close(tracking->fd);
 }

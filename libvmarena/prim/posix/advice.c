@@ -9,7 +9,7 @@
 #include "prim/internal.h"
 
 int vmarena_prim_discard(void *address, size_t size) {
-    /* POSIX has no advice that promises zeroes; a fresh mapping in the same place does. */
+    /* No advice of POSIX makes pages read as zero; a fresh mapping in their place does. */
     return vmarena_prim_mmap(address, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
                              NULL);
 }

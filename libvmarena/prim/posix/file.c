@@ -10,7 +10,7 @@
 #include "prim/internal.h"
 
 int vmarena_prim_file_open(int *out, const char *path, bool writable) {
-    /* O_NONBLOCK: a FIFO without a partner would block for ever, and is refused a moment later anyway. */
+    /* O_NONBLOCK: opening a FIFO that nobody has open for writing would block, only to be refused a moment later. */
     int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) return -errno;
     *out = fd;

@@ -8,7 +8,7 @@
 
 #include "prim/internal.h"
 
-/* See vmarena_alloc: constant sizes up to 64 KiB are added without an overflow check. */
+/* vmarena_alloc adds constant sizes up to 64 KiB without an overflow check. */
 #define TOP_MARGIN ((uintptr_t)128 * 1024)
 
 size_t vmarena_prim_page_size(void) {
@@ -34,7 +34,7 @@ int vmarena_prim_mmap(void *address, size_t size, int prot, int flags, int fd, u
     return 0;
 }
 
-/* Cuts an over-long mapping down to the aligned part. */
+/* Unmaps what a mapping has before and behind its aligned part. */
 static void *trim(char *start, size_t mapped, size_t size, size_t align) {
     uintptr_t first = ((uintptr_t)start + align - 1) & ~(uintptr_t)(align - 1);
     size_t before = first - (uintptr_t)start, after = mapped - size - before;
@@ -49,7 +49,7 @@ int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool 
     void *start = NULL;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | (account ? 0 : MAP_NORESERVE);
     int error = vmarena_prim_mmap(NULL, size + extra, system_prot(prot), flags, -1, 0, &start);
-    if (error == -EINVAL) error = -ENOMEM; /* which Valgrind means by it: nothing else is invalid about this request */
+    if (error == -EINVAL) error = -ENOMEM; /* Valgrind says EINVAL when it has no room: the request itself is valid */
     if (error != 0) return error;
     if ((uintptr_t)start > UINTPTR_MAX - TOP_MARGIN - size - extra) {
         munmap(start, size + extra);
@@ -60,7 +60,7 @@ int vmarena_prim_map(void **out, size_t size, size_t align, unsigned prot, bool 
 }
 
 int vmarena_prim_map_file(void *address, size_t size, unsigned prot, bool shared, int fd, uint64_t offset) {
-    /* As with arenas, the kernel keeps no memory back for pages that may never be written. */
+    /* NORESERVE, as for arenas: pages that may never be written do not count against the commit limit. */
     int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE);
     return vmarena_prim_mmap(address, size, system_prot(prot), flags, fd, offset, NULL);
 }

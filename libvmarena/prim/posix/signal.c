@@ -6,9 +6,9 @@
 
 /*
  * SA_SIGINFO: the handler needs siginfo_t, which has the address of the fault.
- * SA_ONSTACK: a fault by stack overflow leaves no stack to run on, and the Go runtime refuses handlers without this flag.
- * SA_NODEFER, with an empty mask: the jump out of a body restores no signal mask, so a blocked signal would stay blocked
- * and the next fault would kill the process; and a fault inside the handler must reach the outer scope.
+ * SA_ONSTACK: a stack overflow leaves no stack to run on, and the Go runtime refuses handlers without this flag.
+ * SA_NODEFER, with an empty mask: the jump out of a body restores no signal mask, so that a blocked signal would stay
+ * blocked and the next fault would kill the process. And a fault inside the handler must reach the outer scope.
  * SA_RESTART: after a fault that we decline, the host's interrupted system calls go on, as Go expects.
  */
 #define HANDLER_FLAGS (SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART)
@@ -57,8 +57,8 @@ static bool was_sent(const siginfo_t *info) {
     return false;
 }
 
-/* After the handler returns, the faulting instruction runs again and meets the default action. A signal that somebody sent
- * does not come again by itself. */
+/* After the handler returns, the faulting instruction runs again and meets the default action. A signal that somebody
+ * sent does not come again by itself. */
 static void die_by_default(int signo, bool sent) {
     (void)sigaction(signo, by_default(), NULL);
     if (sent) (void)raise(signo);
@@ -77,7 +77,8 @@ static void call_earlier(int signo, siginfo_t *info, void *context, const struct
 void vmarena_prim_signal_chain(int signo, siginfo_t *info, void *context, struct vmarena_prim_action *action) {
     const struct sigaction *earlier = &action->system;
     bool sent = was_sent(info);
-    /* The kernel resets the action before it calls the handler. Of two threads that fault at once only one finds it set. */
+    /* The kernel resets the action before it calls the handler. Of two threads that fault at once only one finds it
+     * set. */
     if ((earlier->sa_flags & (int)SA_RESETHAND) && atomic_exchange(&action->spent, true)) earlier = by_default();
     if (earlier->sa_handler == SIG_IGN && sent) return;
     if (earlier->sa_handler == SIG_IGN || earlier->sa_handler == SIG_DFL) die_by_default(signo, sent);

@@ -8,11 +8,11 @@
 
 #include "prim/internal.h"
 
-/* ---- what is made once, and may fail ------------------------------------------------------------------------------ */
+/* ---- what is made once, and may fail ----------------------------------------------------------------------------- */
 
 void vmarena_prim_yield(void) { (void)sched_yield(); }
 
-/* Waits for another thread that is at it, unless that thread belongs to the parent of fork(2) and so does not exist here. */
+/* Waits while another thread makes an attempt, unless it is a thread of the parent that was not copied by fork(2). */
 static bool begin_attempt(struct vmarena_prim_once *once) {
     pid_t self = getpid();
     while (!atomic_load_explicit(&once->done, memory_order_acquire)) {
@@ -31,13 +31,13 @@ int vmarena_prim_once(struct vmarena_prim_once *once, int (*attempt)(void)) {
     return error;
 }
 
-/* ---- locks that fork(2) respects ---------------------------------------------------------------------------------- */
+/* ---- locks that fork(2) respects --------------------------------------------------------------------------------- */
 
 static pthread_mutex_t global = PTHREAD_MUTEX_INITIALIZER, pools = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local uint32_t thread_id;
 
-/* The handlers may be registered twice: where another thread forked between the registration and the note of it, the child
- * registers them again. Only the first call of the thread that forks locks, and only the last unlocks. */
+/* If a thread forks while another one is in the middle of the registration, the child may register the handlers a
+ * second time. So the first call before a fork locks, and the last one after it unlocks. */
 static _Thread_local unsigned held;
 
 /* Both locks, in their order. */
@@ -86,7 +86,7 @@ uint32_t vmarena_prim_thread_id(void) {
     return thread_id;
 }
 
-/* ---- the end of a thread ------------------------------------------------------------------------------------------ */
+/* ---- the end of a thread ----------------------------------------------------------------------------------------- */
 
 /* One key for all calls: its value is a list that lives in the thread itself, so that nothing is allocated. */
 #define EXITS 8
