@@ -89,15 +89,18 @@ static bool is_wanted(const struct vmarena_heap *heap, size_t size) {
     return options->sample <= 1 || is_sampled(heap);
 }
 
-static void *from_fallback(struct vmarena_heap *heap, size_t size, size_t align, bool zero) {
+/* *served counts the objects that come from here, as failed counts the requests that it refuses. */
+static void *from_fallback(struct vmarena_heap *heap, size_t size, size_t align, bool zero, _Atomic uint64_t *served) {
     const struct vmarena_heap_fallback *fallback = &heap->fallback;
     if (align == 0) align = heap->options.align;
     void *pointer = (zero ? fallback->calloc : fallback->alloc)(size, align, fallback->arg);
-    if (pointer == NULL) {
-        vmarena_add_relaxed(heap->failed, 1);
-        (void)vmarena_fail(-ENOMEM, "heap \"%s\": the fallback has no %zu bytes", heap->region.name, size);
+    if (pointer != NULL) {
+        vmarena_add_relaxed(*served, 1);
+        return pointer;
     }
-    return pointer;
+    vmarena_add_relaxed(heap->failed, 1);
+    (void)vmarena_fail(-ENOMEM, "heap \"%s\": the fallback has no %zu bytes", heap->region.name, size);
+    return NULL;
 }
 
 /* Whether the pointer is for the fallback to deal with. */
@@ -160,8 +163,6 @@ static int charge(struct vmarena_heap *heap, size_t pages) {
         discharge(heap, pages);
         return error;
     }
-    raise_to(&heap->page_peak, bytes);
-    raise_to(&heap->live_peak, live);
     if (heap->guard_limit != 0 && live > heap->guard_limit / 10 * 9) warn_near_limit(heap);
     return 0;
 }
@@ -196,6 +197,12 @@ static void describe(struct vmarena_heap *heap, struct vmarena_slot *slot, const
     vmarena_store_relaxed(slot->alloc_number, vmarena_add_relaxed(heap->number, 1) + 1);
 }
 
+/* Once the object is there: a request that the system refuses is no peak. */
+static void note_peaks(struct vmarena_heap *heap) {
+    raise_to(&heap->page_peak, vmarena_load_relaxed(heap->page_bytes));
+    raise_to(&heap->live_peak, vmarena_load_relaxed(heap->live));
+}
+
 static void *alloc_guarded(struct vmarena_heap *heap, size_t size, size_t align, const struct vmarena_origin *origin,
                            int *error) {
     struct vmarena_request request;
@@ -208,6 +215,7 @@ static void *alloc_guarded(struct vmarena_heap *heap, size_t size, size_t align,
         discharge(heap, request.pages);
         return NULL;
     }
+    note_peaks(heap);
     describe(heap, slot, &request, vmarena_heap_capture(heap, origin));
     vmarena_slack_fill(heap, slot);
     atomic_store_explicit(&slot->state, VMARENA_SLOT_LIVE, memory_order_release);
@@ -220,17 +228,12 @@ static void *alloc_guarded(struct vmarena_heap *heap, size_t size, size_t align,
 static void *allocate(struct vmarena_heap *heap, size_t size, size_t align, const struct vmarena_origin *origin,
                       bool zero) {
     int error;
-    if (heap->filters && !is_wanted(heap, size)) {
-        vmarena_add_relaxed(heap->unsampled, 1);
-        return from_fallback(heap, size, align, zero);
-    }
+    if (heap->filters && !is_wanted(heap, size)) return from_fallback(heap, size, align, zero, &heap->unsampled);
     void *object = alloc_guarded(heap, size, align, origin, &error);
     if (object == NULL) {
         bool senseless = error == -EINVAL || error == -EOVERFLOW;
-        if (!senseless && heap->options.full == VMARENA_HEAP_UNGUARDED) {
-            vmarena_add_relaxed(heap->unguarded, 1);
-            return from_fallback(heap, size, align, zero);
-        }
+        if (!senseless && heap->options.full == VMARENA_HEAP_UNGUARDED)
+            return from_fallback(heap, size, align, zero, &heap->unguarded);
         vmarena_add_relaxed(heap->failed, 1);
         (void)explain(heap, error, size, align);
     }

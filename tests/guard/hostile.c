@@ -44,7 +44,7 @@ static void publish(struct vmarena_channel *channel, uint32_t index) {
 
 static const char *argument;
 
-static void set_kind(struct vmarena_report *r) { r->kind = 12; }
+static void set_kind(struct vmarena_report *r) { r->kind = VMARENA_REPORT_KINDS; }
 static void set_access(struct vmarena_report *r) { r->access = 4; }
 static void set_call(struct vmarena_report *r) { r->call = 6; }
 static void set_program(struct vmarena_report *r) { memset(r->program, 'x', sizeof r->program); }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,22 @@ static int count(char **arguments) {
     free(all);
     printf("%zu refused with ENOMEM\n", failed);
     return 0;
+}
+
+/* More than there is: each is refused. */
+static int huge(char **arguments) {
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 4};
+    (void)arguments;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (pass(malloc(sizes[i])) != NULL) return 1;
+    if (pass(calloc(SIZE_MAX / 8, 4)) != NULL) return 1;
+    return 0;
+}
+
+/* An address that is no address on x86-64: its upper bits differ. */
+static int non_canonical(char **arguments) {
+    (void)arguments;
+    return *(volatile char *)pass((void *)(uintptr_t)UINT64_C(0x6161616161616161));
 }
 
 /* As count, in a process that locks its memory first. */
@@ -231,6 +248,8 @@ static const struct {
     {"repeated", repeated},
     {"many_places", many_places},
     {"count", count},
+    {"huge", huge},
+    {"non_canonical", non_canonical},
     {"locked", locked},
     {"die", die},
     {"crowded_death", crowded_death},

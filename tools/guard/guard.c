@@ -12,6 +12,7 @@
 #include "preload_check.h"
 #include "run.h"
 #include "symbols.h"
+#include "vmarena/page.h"
 
 #define usage_error(...) vmarena_complain(VMARENA_EXIT_USAGE, "guard", __VA_ARGS__)
 
@@ -187,6 +188,27 @@ static int check_program(struct vmarena_run *run) {
     return 0;
 }
 
+static int contradict(const char *one, const char *other) {
+    return usage_error("%s and %s contradict each other", one, other);
+}
+
+/* Options that are fine by themselves. */
+static int check_options(const struct vmarena_run *run) {
+    const struct vmarena_guard_options *options = &run->options;
+    struct vmarena_caps caps;
+    if (options->min_size > options->max_size)
+        return usage_error("--min-size: %zu is more than --max-size, %zu: no object would be guarded",
+                           options->min_size, options->max_size);
+    if (options->quarantine == 0 && options->quarantine_bytes != 0)
+        return contradict("--quarantine=0", "--quarantine-bytes");
+    if (options->quarantine == 0 && options->reuse == VMARENA_REUSE_RANDOM)
+        return contradict("--quarantine=0", "--reuse=random");
+    if (run->json != 0 && run->colour == 1) return contradict("--format=json", "--color=always");
+    if (options->backend == VMARENA_BACKEND_MARKER && vmarena_caps(&caps) == 0 && !caps.guard_markers)
+        return usage_error("--backend=marker: this kernel has no guard markers (Linux 6.13)");
+    return 0;
+}
+
 int vmarena_command_guard(int count, char **arguments) {
     static struct vmarena_run run;
     int at = 1, error = 0;
@@ -200,6 +222,7 @@ int vmarena_command_guard(int count, char **arguments) {
         }
         error = take_option(&run, count, arguments, &at);
     }
+    if (error == 0) error = check_options(&run);
     if (error != 0) return error;
     if (at >= count) return usage_error("no program given; usage: vmarena guard [OPTIONS] [--] PROGRAM [ARGUMENTS]");
     run.arguments = arguments + at;

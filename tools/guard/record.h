@@ -22,6 +22,8 @@ enum vmarena_report_kind {
     VMARENA_REPORT_ALIGN_MISMATCH,
     VMARENA_REPORT_NULL_ACCESS,
     VMARENA_REPORT_WILD_ACCESS,
+    VMARENA_REPORT_UNNAMED_ACCESS, /* the kernel names no address: see vmarena_prim_fault_is_general_protection() */
+    VMARENA_REPORT_KINDS
 };
 
 enum vmarena_report_access { VMARENA_BY_UNKNOWN, VMARENA_BY_READ, VMARENA_BY_WRITE, VMARENA_BY_EXEC };
@@ -68,7 +70,7 @@ struct vmarena_report {
     uint8_t has_object, freed;
     uint32_t alloc_thread, free_thread;
     uint64_t object, size, align, slack_before, slack_after;
-    uint64_t alloc_number, free_number, now_number; /* the how-manieth allocation; 0: not known */
+    uint64_t alloc_number, free_number, now_number; /* sequence numbers of allocations; 0: not known */
     struct vmarena_report_stack access_stack, alloc_stack, free_stack;
     uint64_t modules;
     char module[VMARENA_REPORT_MODULES][VMARENA_REPORT_PATH];
@@ -88,7 +90,7 @@ struct vmarena_guard_figures {
     _Atomic uint64_t errors, repeated; /* repeated: of the same place, not reported again */
 };
 
-#define VMARENA_CHANNEL_MAGIC UINT32_C(0x564d4731) /* changes with the layout: "VMG1" */
+#define VMARENA_CHANNEL_MAGIC UINT32_C(0x564d4732) /* changes with the layout: "VMG2" */
 #define VMARENA_CHANNEL_PROCESSES 4096
 #define VMARENA_CHANNEL_REPORTS 1024
 

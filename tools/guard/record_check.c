@@ -21,7 +21,7 @@ static bool has_modules(const struct vmarena_report *report) {
 }
 
 static const char *find_bad_field(const struct vmarena_report *report) {
-    if (report->kind > VMARENA_REPORT_WILD_ACCESS) return "kind";
+    if (report->kind >= VMARENA_REPORT_KINDS) return "kind";
     if (report->access > VMARENA_BY_EXEC) return "access";
     if (report->call > VMARENA_FOUND_IN_SYSTEM_CALL) return "call";
     if (!ends(report->program, sizeof report->program)) return "program";

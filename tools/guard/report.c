@@ -25,6 +25,7 @@ static const char *const kind_names[] = {
     [VMARENA_REPORT_ALIGN_MISMATCH] = "mismatched alignment",
     [VMARENA_REPORT_NULL_ACCESS] = "null access",
     [VMARENA_REPORT_WILD_ACCESS] = "wild access",
+    [VMARENA_REPORT_UNNAMED_ACCESS] = "wild access",
 };
 static const char *const access_names[] = {"access", "read", "write", "execution"};
 static const char *const call_names[] = {"access", "allocation", "free", "realloc", "check", "system call"};
@@ -121,6 +122,9 @@ static void add_headline(struct vmarena_text *text, const struct vmarena_report 
     case VMARENA_REPORT_SLACK_AFTER: add_slack(text, report); break;
     case VMARENA_REPORT_SIZE_MISMATCH: add_mismatch(text, report, "size ", report->size); break;
     case VMARENA_REPORT_ALIGN_MISMATCH: add_mismatch(text, report, "alignment ", report->align); break;
+    case VMARENA_REPORT_UNNAMED_ACCESS:
+        add(text, "at an address that no program can have, or by an instruction whose operand is not aligned");
+        break;
     default: add_access(text, report); break;
     }
     if (report->call == VMARENA_FOUND_IN_REALLOC && report->kind != VMARENA_REPORT_SLACK_BEFORE &&
@@ -308,8 +312,10 @@ void vmarena_report_text(struct vmarena_text *text, const struct vmarena_report 
     add_foreign(text, report->program);
     add(text, ", process ");
     vmarena_text_decimal(text, report->process);
-    add(text, ", at ");
-    vmarena_text_hex(text, report->address);
+    if (report->kind != VMARENA_REPORT_UNNAMED_ACCESS) {
+        add(text, ", at ");
+        vmarena_text_hex(text, report->address);
+    }
     add(text, report->call == VMARENA_FOUND_AT_ACCESS ? ", accessed" : ", found");
     add_thread(text, report->thread);
     add(text, ":\n");
@@ -418,7 +424,7 @@ void vmarena_report_json(struct vmarena_text *text, const struct vmarena_report 
     key_text(text, "found", call_names[report->call]);
     if (report->call == VMARENA_FOUND_IN_SYSTEM_CALL) key_text(text, "system_call", report->call_name);
     if (report->access != VMARENA_BY_UNKNOWN) key_text(text, "access", access_names[report->access]);
-    key_address(text, "address", report->address);
+    if (report->kind != VMARENA_REPORT_UNNAMED_ACCESS) key_address(text, "address", report->address);
     if (report->has_object) key_signed(text, "distance", report->distance);
     if (report->length != 0) key_number(text, "length", report->length);
     key_text(text, "program", report->program);

@@ -394,10 +394,11 @@ void vmarena_write_fault(const struct vmarena_fault *fault, const void *context)
 /* The first pages are never mapped for a program (vm.mmap_min_addr is 64 KiB). */
 #define NULL_AREA ((uintptr_t)65536)
 
-void vmarena_write_wild_access(const struct vmarena_fault *fault, const void *context) {
-    bool null = (uintptr_t)fault->address < NULL_AREA;
-    struct vmarena_report *report =
-        begin_fault(null ? VMARENA_REPORT_NULL_ACCESS : VMARENA_REPORT_WILD_ACCESS, fault, context);
+void vmarena_write_wild_access(const struct vmarena_fault *fault, bool named, const void *context) {
+    enum vmarena_report_kind kind = !named                                  ? VMARENA_REPORT_UNNAMED_ACCESS
+                                    : (uintptr_t)fault->address < NULL_AREA ? VMARENA_REPORT_NULL_ACCESS
+                                                                            : VMARENA_REPORT_WILD_ACCESS;
+    struct vmarena_report *report = begin_fault(kind, fault, context);
     if (report != NULL) hand_over(report);
 }
 

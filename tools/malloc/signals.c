@@ -108,11 +108,13 @@ static void handle(int signo, siginfo_t *info, void *context) {
     thread->context = context;
     thread->reported = false;
     bool handled = vmarena_handle_signal(signo, info, context);
-    if (!handled && !thread->reported && vmarena_prim_fault_has_address(signo, info)) {
+    bool named = vmarena_prim_fault_has_address(signo, info);
+    bool is_access = named || vmarena_prim_fault_is_general_protection(signo, info->si_code);
+    if (!handled && !thread->reported && is_access) {
         struct vmarena_prim_action action = read_action(index_of(signo));
         struct vmarena_fault fault;
         vmarena_prim_fault_read(&fault, signo, info, context);
-        if (is_default(&action)) vmarena_write_wild_access(&fault, context);
+        if (is_default(&action)) vmarena_write_wild_access(&fault, named, context);
     }
     thread->context = outer;
     errno = saved_errno;

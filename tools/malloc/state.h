@@ -106,8 +106,8 @@ size_t vmarena_capture_stack(void **frames, size_t depth, void *unused);
 void vmarena_write_heap_error(const struct vmarena_heap_report *error, void *unused);
 /* A fault in the heap's memory. Signal-safe. */
 void vmarena_write_fault(const struct vmarena_fault *fault, const void *context);
-/* A fault nowhere near it, that the program is about to die of. Signal-safe. */
-void vmarena_write_wild_access(const struct vmarena_fault *fault, const void *context);
+/* A fault elsewhere, which the program is about to die of; named: its address is known. Signal-safe. */
+void vmarena_write_wild_access(const struct vmarena_fault *fault, bool named, const void *context);
 /* A buffer of `length` bytes given to a system call that writes into it, or reads it, and that does not fit. */
 void vmarena_write_bad_buffer(const char *name, bool writes, const void *buffer, size_t length,
                               const struct vmarena_heap_object *object);
