@@ -48,7 +48,7 @@ struct walk {
     void *arg;
     int result; /* of function; a negative one is not an error of ours */
     pid_t pid;
-    struct vmarena_shared_owners owners; /* of another process */
+    struct vmarena_shared_entries owners; /* of another process */
 };
 
 static int visit(const struct vmarena_mapping *found, void *arg) {
@@ -56,7 +56,7 @@ static int visit(const struct vmarena_mapping *found, void *arg) {
     char name[VMARENA_NAME_SIZE];
     struct vmarena_mapping mapping = *found;
     if (vmarena_prim_is_self(walk->pid)) add_owner(&mapping);
-    else vmarena_shared_owners_find(&walk->owners, walk->pid, &mapping, name);
+    else vmarena_shared_entries_find(&walk->owners, walk->pid, &mapping, name);
     walk->result = walk->function(&mapping, walk->arg);
     return walk->result != 0;
 }
@@ -64,19 +64,19 @@ static int visit(const struct vmarena_mapping *found, void *arg) {
 int vmarena_maps(pid_t pid, vmarena_maps_fn *function, void *arg) {
     if (function == NULL) return vmarena_fail(-EINVAL, "vmarena_maps: no function (NULL)");
     struct walk walk = {.function = function, .arg = arg, .pid = pid};
-    if (!vmarena_prim_is_self(pid)) vmarena_shared_owners_read(&walk.owners, pid);
+    if (!vmarena_prim_is_self(pid)) vmarena_shared_entries_read(&walk.owners, pid);
     int result = vmarena_prim_walk_mappings(pid, visit, &walk);
-    vmarena_shared_owners_free(&walk.owners);
+    vmarena_shared_entries_free(&walk.owners);
     return result == 1 ? walk.result : explained(result, pid, "vmarena_maps");
 }
 
 /* The name is kept for the caller until the thread's next call. */
 static void add_foreign_owner(struct vmarena_mapping *mapping, pid_t pid) {
     static _Thread_local char name[VMARENA_NAME_SIZE];
-    struct vmarena_shared_owners owners;
-    vmarena_shared_owners_read(&owners, pid);
-    vmarena_shared_owners_find(&owners, pid, mapping, name);
-    vmarena_shared_owners_free(&owners);
+    struct vmarena_shared_entries owners;
+    vmarena_shared_entries_read(&owners, pid);
+    vmarena_shared_entries_find(&owners, pid, mapping, name);
+    vmarena_shared_entries_free(&owners);
 }
 
 int vmarena_mapping_at(pid_t pid, uint64_t address, struct vmarena_mapping *out, char *name, size_t size) {

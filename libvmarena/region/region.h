@@ -59,7 +59,7 @@ struct vmarena_region {
     _Atomic(vmarena_fault_fn *) watch;   /* asked before anything else, without kind and object; true: try again */
     void *watch_arg;
     char name[VMARENA_NAME_SIZE];
-    size_t entry;         /* in the shared table, plus 1; 0: none */
+    size_t entry;         /* 1 + its number in the shared table; 0: none */
     bool userfault;       /* its guards are userfaultfd's; under the global lock */
     bool absent_in_child; /* MADV_DONTFORK */
 };

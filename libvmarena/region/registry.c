@@ -33,25 +33,26 @@ static size_t index_at(uintptr_t address, unsigned level) { return (address >> l
 
 static struct node *as_node(uintptr_t entry) { return entry & IS_NODE ? (struct node *)(entry - IS_NODE) : NULL; }
 
-static uintptr_t get(const struct node *node, size_t index) {
+static uintptr_t load_acquire(const struct node *node, size_t index) {
     return atomic_load_explicit(&node->entries[index], memory_order_acquire);
 }
-static void put(struct node *node, size_t index, uintptr_t entry) {
+static void store_release(struct node *node, size_t index, uintptr_t entry) {
     atomic_store_explicit(&node->entries[index], entry, memory_order_release);
 }
 
-/* What walk() does at each entry that lies wholly in the range, and whether it makes the nodes it needs on the way. */
+/* What walk() does. */
 struct walk {
-    uintptr_t entry;
-    bool make, set;
+    bool make;       /* makes the nodes that the range needs */
+    bool set;        /* sets each entry that lies wholly in the range */
+    uintptr_t entry; /* to this */
 };
 
 static int descend(struct node *node, size_t index, struct node **child, bool make) {
-    *child = as_node(get(node, index));
+    *child = as_node(load_acquire(node, index));
     if (*child != NULL || !make) return 0;
     *child = vmarena_pool_take(&nodes);
     if (*child == NULL) return -ENOMEM;
-    put(node, index, (uintptr_t)*child | IS_NODE);
+    store_release(node, index, (uintptr_t)*child | IS_NODE);
     return 0;
 }
 
@@ -62,9 +63,9 @@ static int walk(struct node *node, unsigned level, uintptr_t start, uintptr_t la
         uintptr_t end = at | (block - 1);
         size_t index = index_at(at, level);
         bool whole = (at & (block - 1)) == 0 && end <= last;
-        struct node *child = as_node(get(node, index));
+        struct node *child = as_node(load_acquire(node, index));
         if (whole && child == NULL) {
-            if (what->set) put(node, index, what->entry);
+            if (what->set) store_release(node, index, what->entry);
         } else {
             int error = descend(node, index, &child, what->make);
             if (error == 0 && child != NULL) error = walk(child, level - 1, at, end < last ? end : last, what);
@@ -106,7 +107,7 @@ struct vmarena_region *vmarena_registry_find(uintptr_t address) {
     unsigned level = atomic_load_explicit(&top_level, memory_order_acquire);
     if (level == 0 || (sizeof address * 8 > ADDRESS_BITS && address >> (ADDRESS_BITS - 1) >> 1 != 0)) return NULL;
     for (const struct node *node = &root;; level--) {
-        uintptr_t entry = get(node, index_at(address, level));
+        uintptr_t entry = load_acquire(node, index_at(address, level));
         node = as_node(entry);
         if (node == NULL) return (struct vmarena_region *)entry;
     }
@@ -115,7 +116,7 @@ struct vmarena_region *vmarena_registry_find(uintptr_t address) {
 /* The first region met in node from index on, in the direction given. */
 static struct vmarena_region *scan(const struct node *node, size_t index, int direction) {
     for (; index < FANOUT; index += (size_t)direction) { /* below 0 it wraps past FANOUT */
-        uintptr_t entry = get(node, index);
+        uintptr_t entry = load_acquire(node, index);
         const struct node *child = as_node(entry);
         if (child != NULL) entry = (uintptr_t)scan(child, direction > 0 ? 0 : FANOUT - 1, direction);
         if (entry != 0) return (struct vmarena_region *)entry;
@@ -129,7 +130,7 @@ struct vmarena_region *vmarena_registry_next(uintptr_t address, int direction) {
     if (top == 0) return NULL;
     path[top] = &root;
     while (level > 0) {
-        const struct node *child = as_node(get(path[level], index_at(address, level)));
+        const struct node *child = as_node(load_acquire(path[level], index_at(address, level)));
         if (child == NULL) break;
         path[--level] = child;
     }

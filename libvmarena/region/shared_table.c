@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/rounding.h"
 #include "prim/prim.h"
 #include "region/region.h"
 
@@ -20,47 +19,44 @@ struct header {
 };
 #define VERSION 1
 
-static struct header *directory; /* under the global lock, as all that it points to */
-static bool impossible;
+static struct header *table; /* under the global lock, as all that it points to */
 
-static struct vmarena_shared_entry *entry_at(struct header *header, size_t index) {
-    return (struct vmarena_shared_entry *)(void *)(header + 1) + index;
+static struct vmarena_shared_entry *entry_at(size_t index) {
+    return (struct vmarena_shared_entry *)(void *)(table + 1) + index;
 }
 
-static bool make(void) {
+static bool make_table(void) {
     void *memory;
-    if (directory != NULL || impossible) return directory != NULL;
-    if (vmarena_prim_map_named(&memory, SIZE, MAPPING_NAME) != 0) {
-        impossible = true;
-        return false;
-    }
-    directory = memory;
-    directory->entry_size = sizeof(struct vmarena_shared_entry);
-    directory->pointer_size = sizeof(void *);
-    directory->version = VERSION;
-    memcpy(directory->magic, MAPPING_NAME, sizeof MAPPING_NAME);
+    if (table != NULL) return true;
+    /* Tried again for the next region: there may be a descriptor free by then. */
+    if (vmarena_prim_map_named(&memory, SIZE, MAPPING_NAME) != 0) return false;
+    table = memory;
+    table->entry_size = sizeof(struct vmarena_shared_entry);
+    table->pointer_size = sizeof(void *);
+    table->version = VERSION;
+    memcpy(table->magic, MAPPING_NAME, sizeof MAPPING_NAME);
     return true;
 }
 
 /* 1 + the number of a free entry; 0: there is none. */
 static size_t take_entry(void) {
-    size_t index = (size_t)directory->next;
-    if (index != 0) directory->next = entry_at(directory, index - 1)->start;
-    else if (directory->used < ENTRIES) index = (size_t)++directory->used;
+    size_t index = (size_t)table->next;
+    if (index != 0) table->next = entry_at(index - 1)->start;
+    else if (table->used < ENTRIES) index = (size_t)++table->used;
     return index;
 }
 
 void vmarena_shared_table_add(struct vmarena_region *region) {
     region->entry = 0;
     if (vmarena_prim_global_lock() != 0) return;
-    region->entry = make() ? take_entry() : 0;
+    region->entry = make_table() ? take_entry() : 0;
     if (region->entry != 0) {
         uintptr_t start = (uintptr_t)region->outer;
-        *entry_at(directory, region->entry - 1) = (struct vmarena_shared_entry){.start = start,
-                                                                                .end = start + region->outer_size,
-                                                                                .name = (uintptr_t)region->name,
-                                                                                .objects = (uintptr_t)region->objects,
-                                                                                .kind = (uint32_t)region->kind};
+        *entry_at(region->entry - 1) = (struct vmarena_shared_entry){.start = start,
+                                                                     .end = start + region->outer_size,
+                                                                     .name = (uintptr_t)region->name,
+                                                                     .objects = (uintptr_t)region->objects,
+                                                                     .kind = (uint32_t)region->kind};
     }
     vmarena_prim_global_unlock();
 }
@@ -68,104 +64,118 @@ void vmarena_shared_table_add(struct vmarena_region *region) {
 void vmarena_shared_table_remove(struct vmarena_region *region) {
     if (region->entry == 0) return;
     (void)vmarena_prim_global_lock(); /* cannot fail: the entry was made under it */
-    *entry_at(directory, region->entry - 1) = (struct vmarena_shared_entry){.start = directory->next};
-    directory->next = region->entry;
+    *entry_at(region->entry - 1) = (struct vmarena_shared_entry){.start = table->next};
+    table->next = region->entry;
     vmarena_prim_global_unlock();
     region->entry = 0;
 }
 
 /* ---- another process's: nothing in it is to be trusted ---------------------------------------------------------------- */
 
+/*
+ * A process has one table for each copy of the library in it: its own, and that of a preloaded malloc. It may have any
+ * number of mappings that look like one: no more than these are looked at, and together they give no more entries than one
+ * table holds.
+ */
+#define MOST_TABLES 4
+
 struct search {
-    struct vmarena_shared_owners *owners;
+    struct vmarena_shared_entries *found;
     pid_t pid;
+    unsigned tables;
 };
 
-static bool grow(struct vmarena_shared_owners *owners, size_t count) {
+/* Room for all entries that there may be, of which only what is used costs memory. */
+static bool make_room(struct vmarena_shared_entries *found) {
     void *memory;
-    size_t page = vmarena_prim_page_size();
-    size_t room = vmarena_round_up((owners->count + count) * sizeof owners->entries[0], page);
-    if (room <= owners->room) return true;
-    if (vmarena_prim_map(&memory, room, page, VMARENA_READ | VMARENA_WRITE, true) != 0) return false;
-    if (owners->room != 0) {
-        memcpy(memory, owners->entries, owners->count * sizeof owners->entries[0]);
-        (void)vmarena_prim_unmap(owners->entries, owners->room);
-    }
-    owners->entries = memory;
-    owners->room = room;
+    if (found->room != 0) return true;
+    if (vmarena_prim_map(&memory, SIZE, vmarena_prim_page_size(), VMARENA_READ | VMARENA_WRITE, true) != 0)
+        return false;
+    found->entries = memory;
+    found->room = SIZE;
     return true;
 }
 
-static void take_directory(struct search *search, uint64_t address) {
+static bool is_table(const struct header *header) {
+    return memcmp(header->magic, MAPPING_NAME, sizeof MAPPING_NAME) == 0 && header->version == VERSION &&
+           header->entry_size == sizeof(struct vmarena_shared_entry) && header->pointer_size == sizeof(void *);
+}
+
+/* Adds those of the table's entries that are in use and for which there is room. */
+static void read_table(struct search *search, uint64_t address) {
     struct header header;
-    struct vmarena_shared_owners *owners = search->owners;
-    if (vmarena_prim_read_memory(search->pid, &header, address, sizeof header) != 0) return;
-    if (memcmp(header.magic, MAPPING_NAME, sizeof MAPPING_NAME) != 0 || header.version != VERSION ||
-        header.entry_size != sizeof owners->entries[0] || header.pointer_size != sizeof(void *) ||
-        header.used > ENTRIES)
-        return;
-    size_t count = (size_t)header.used, kept = owners->count;
-    if (count == 0 || !grow(owners, count)) return;
-    struct vmarena_shared_entry *entries = owners->entries + kept;
+    struct vmarena_shared_entries *found = search->found;
+    if (vmarena_prim_read_memory(search->pid, &header, address, sizeof header) != 0 || !is_table(&header)) return;
+    size_t count = ENTRIES - found->count, kept = found->count;
+    if (header.used < count) count = (size_t)header.used;
+    if (count == 0 || !make_room(found)) return;
+    struct vmarena_shared_entry *entries = found->entries + kept;
     if (vmarena_prim_read_memory(search->pid, entries, address + sizeof header, count * sizeof entries[0]) != 0) return;
     for (size_t i = 0; i < count; i++)
-        if (entries[i].end != 0) owners->entries[kept++] = entries[i];
-    owners->count = kept;
+        if (entries[i].start < entries[i].end) found->entries[kept++] = entries[i];
+    found->count = kept;
 }
 
-static int look_for_directory(const struct vmarena_mapping *mapping, void *arg) {
-    if (strcmp(mapping->name, "/memfd:" MAPPING_NAME " (deleted)") == 0 && mapping->offset == 0)
-        take_directory(arg, mapping->start);
-    return 0;
+static int look_for_table(const struct vmarena_mapping *mapping, void *arg) {
+    struct search *search = arg;
+    if (strcmp(mapping->name, "/memfd:" MAPPING_NAME " (deleted)") != 0 || mapping->offset != 0) return 0;
+    read_table(search, mapping->start);
+    return ++search->tables == MOST_TABLES; /* 1 ends the walk */
 }
 
-/* A heap sort, since qsort(3) may call malloc. */
-static void sift_down(struct vmarena_shared_entry *entries, size_t root, size_t count) {
-    struct vmarena_shared_entry moved = entries[root];
+/*
+ * Sorting by start address. A heap sort, since qsort(3) may call malloc: the entries are arranged as a binary tree in which
+ * no child starts above its parent; then the root, the largest left, changes places with the last, again and again.
+ *
+ * Moves the entry at root down until its children start no higher.
+ */
+static void sink(struct vmarena_shared_entry *entries, size_t root, size_t count) {
+    struct vmarena_shared_entry sinking = entries[root];
     for (size_t child; (child = 2 * root + 1) < count; root = child) {
         if (child + 1 < count && entries[child].start < entries[child + 1].start) child++;
-        if (moved.start >= entries[child].start) break;
+        if (sinking.start >= entries[child].start) break;
         entries[root] = entries[child];
     }
-    entries[root] = moved;
+    entries[root] = sinking;
 }
 
 static void sort(struct vmarena_shared_entry *entries, size_t count) {
-    for (size_t root = count / 2; root-- > 0;) sift_down(entries, root, count);
+    for (size_t root = count / 2; root-- > 0;) sink(entries, root, count);
     while (count > 1) {
         struct vmarena_shared_entry last = entries[--count];
         entries[count] = entries[0];
         entries[0] = last;
-        sift_down(entries, 0, count);
+        sink(entries, 0, count);
     }
 }
 
-void vmarena_shared_owners_read(struct vmarena_shared_owners *owners, pid_t pid) {
-    struct search search = {owners, pid};
-    *owners = (struct vmarena_shared_owners){.entries = NULL};
-    (void)vmarena_prim_walk_mappings(pid, look_for_directory, &search);
-    sort(owners->entries, owners->count);
+void vmarena_shared_entries_read(struct vmarena_shared_entries *found, pid_t pid) {
+    struct search search = {.found = found, .pid = pid};
+    *found = (struct vmarena_shared_entries){.entries = NULL};
+    (void)vmarena_prim_walk_mappings(pid, look_for_table, &search);
+    sort(found->entries, found->count);
 }
 
-void vmarena_shared_owners_free(struct vmarena_shared_owners *owners) {
-    if (owners->room != 0) (void)vmarena_prim_unmap(owners->entries, owners->room);
+void vmarena_shared_entries_free(struct vmarena_shared_entries *found) {
+    if (found->room != 0) (void)vmarena_prim_unmap(found->entries, found->room);
 }
 
-static const struct vmarena_shared_entry *first_in(const struct vmarena_shared_owners *owners, uint64_t start,
+/* The first entry with a part in [start, end). */
+static const struct vmarena_shared_entry *first_in(const struct vmarena_shared_entries *all, uint64_t start,
                                                    uint64_t end) {
-    size_t low = 0, high = owners->count; /* the first entry that ends past start */
+    size_t low = 0, high = all->count; /* the first entry that ends past start */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (owners->entries[middle].end <= start) low = middle + 1;
+        if (all->entries[middle].end <= start) low = middle + 1;
         else high = middle;
     }
-    return low < owners->count && owners->entries[low].start < end ? &owners->entries[low] : NULL;
+    return low < all->count && all->entries[low].start < end ? &all->entries[low] : NULL;
 }
 
-void vmarena_shared_owners_find(const struct vmarena_shared_owners *owners, pid_t pid, struct vmarena_mapping *mapping,
-                                char *name) {
+void vmarena_shared_entries_find(const struct vmarena_shared_entries *all, pid_t pid, struct vmarena_mapping *mapping,
+                                 char *name) {
     size_t objects;
-    const struct vmarena_shared_entry *entry = first_in(owners, mapping->start, mapping->end);
+    const struct vmarena_shared_entry *entry = first_in(all, mapping->start, mapping->end);
     mapping->owner_name = "";
     if (entry == NULL) return;
     mapping->owner = entry->kind <= VMARENA_OWNER_VIEW ? (enum vmarena_owner)entry->kind : VMARENA_OWNER_NONE;
