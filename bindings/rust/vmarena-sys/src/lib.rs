@@ -623,6 +623,7 @@ extern "C" {
     pub fn vmarena_fault_reassert() -> c_int;
     pub fn vmarena_fault_host(on: bool) -> c_int;
     pub fn vmarena_handle_signal(signo: c_int, info: *mut c_void, context: *mut c_void) -> bool;
+    pub fn vmarena_report_faults(fd: c_int) -> c_int;
     pub fn vmarena_fault_describe(fault: *const vmarena_fault, text: *mut c_char, size: usize) -> usize;
     #[link_name = "vmarena_fault_explain"]
     pub fn vmarena_fault_explain(fault: *const vmarena_fault, text: *mut c_char, size: usize) -> usize;

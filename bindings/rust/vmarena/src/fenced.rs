@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::fault::{try_read, try_write, Fault, Value};
 use crate::options::Options;
 use crate::page_size;
-use crate::report;
+use crate::uncaught::report_faults;
 
 /// The side of an object at which its guard lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +56,8 @@ impl Side {
 /// # }
 /// ```
 ///
-/// A fault in its memory that nobody catches ends the process, as any does, with a line on standard error first that says
-/// which byte was touched, and the stack.
+/// A fault in its memory that nobody catches ends the process, as any does, but is told first: making one calls
+/// [`report_faults`].
 pub struct Fenced<T: ?Sized> {
     data: NonNull<T>,
     arena: Arena,
@@ -73,7 +73,8 @@ unsafe impl<T: ?Sized + Sync> Sync for Fenced<T> {}
 fn room(layout: Layout, side: Side) -> Result<(Arena, NonNull<u8>), Error> {
     let reserve = layout.size().saturating_add(layout.align()).saturating_add(4 * page_size());
     let arena = Options::new().reserve(reserve).fence(side).name("fenced").create()?;
-    report::tell_uncaught_faults(&arena);
+    // Where the handlers cannot be installed, a fault comes without its words.
+    let _ = report_faults();
     if layout.size() != 0 {
         let start = arena.try_alloc_layout(layout)?;
         return Ok((arena, start));

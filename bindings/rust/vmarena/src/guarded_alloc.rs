@@ -11,6 +11,7 @@ use vmarena_sys as sys;
 use crate::fenced::Side;
 use crate::heap::options;
 use crate::report::{capture, may_be_caught, no_object, say, say_fault, say_object_stacks, say_stack, DEPTH};
+use crate::uncaught::{is_reported, set_heap};
 
 /// A global allocator under which every allocation of a program is guarded: an overrun, underrun or use after free in C,
 /// assembly or `unsafe` code ends the program at the byte, with a line on standard error that names it.
@@ -68,6 +69,7 @@ impl GuardedAlloc {
         }
         match self.heap.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
+                set_heap(made);
                 // SAFETY: the heap lives as long as the process.
                 unsafe { sys::vmarena_heap_on_fault(made, Some(describe), made.cast()) };
                 made
@@ -87,7 +89,8 @@ extern "C" {
 
 /// In the signal handler: says what was touched, and declines, so that the fault goes its usual way.
 unsafe extern "C" fn describe(fault: *const sys::vmarena_fault, heap: *mut c_void) -> bool {
-    if may_be_caught() {
+    // Where faults are reported, that comes after the scopes were asked, and tells more.
+    if may_be_caught() || is_reported() {
         return false;
     }
     // SAFETY: a fault's record, and the heap that make() passes, which is never destroyed.

@@ -51,6 +51,7 @@ mod string;
 mod symbols;
 #[cfg(feature = "test")]
 pub mod testing;
+mod uncaught;
 mod view;
 mod view_options;
 
@@ -67,8 +68,7 @@ pub use scope::Scope;
 pub use snapshot::{Snapshot, SnapshotInfo, Tracking};
 pub use stats::{Residency, Stats};
 pub use string::ArenaString;
-#[cfg(feature = "backtrace")]
-pub use symbols::name_frames;
+pub use uncaught::report_faults;
 pub use view::{View, ViewMut};
 pub use view_options::{Advice, ViewInfo, ViewOptions};
 

@@ -6,36 +6,39 @@ use std::ptr;
 
 use vmarena_sys as sys;
 
-use crate::arena::Arena;
-
 /// Frames shown of a stack.
 pub(crate) const DEPTH: c_uint = 16;
 /// Frames looked through for the one that faulted.
 #[cfg(feature = "backtrace")]
 const MOST_FRAMES: usize = 64;
 
-/// Text on its way to standard error; what does not fit is cut.
+/// Text on its way to standard error, in small pieces: a signal stack is not deep.
 pub(crate) struct Text {
-    bytes: [u8; 1024],
+    bytes: [u8; 128],
     length: usize,
 }
 
 impl Text {
     pub(crate) fn new() -> Self {
-        Text { bytes: [0; 1024], length: 0 }
+        Text { bytes: [0; 128], length: 0 }
     }
 
-    pub(crate) fn print(&self) {
+    pub(crate) fn print(&mut self) {
         // SAFETY: as many bytes; nobody could help it if standard error is gone.
-        let _ = unsafe { write(2, self.bytes.as_ptr().cast(), self.length) };
+        let _ = unsafe { libc::write(2, self.bytes.as_ptr().cast(), self.length) };
+        self.length = 0;
     }
 }
 
 impl Write for Text {
     fn write_str(&mut self, part: &str) -> fmt::Result {
-        let length = part.len().min(self.bytes.len() - self.length);
-        self.bytes[self.length..self.length + length].copy_from_slice(&part.as_bytes()[..length]);
-        self.length += length;
+        for byte in part.bytes() {
+            if self.length == self.bytes.len() {
+                self.print();
+            }
+            self.bytes[self.length] = byte;
+            self.length += 1;
+        }
         Ok(())
     }
 }
@@ -52,21 +55,11 @@ macro_rules! say {
 pub(crate) use say;
 
 #[repr(C)]
-struct DlInfo {
-    file: *const c_char,
-    base: *mut c_void,
-    symbol: *const c_char,
-    symbol_address: *mut c_void,
-}
-
-#[repr(C)]
 struct UnwindContext {
     opaque: [u8; 0],
 }
 
 extern "C" {
-    fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize;
-    fn dladdr(address: *const c_void, info: *mut DlInfo) -> c_int;
     fn _Unwind_Backtrace(
         visit: unsafe extern "C" fn(*mut UnwindContext, *mut c_void) -> c_int,
         arg: *mut c_void,
@@ -105,13 +98,12 @@ pub(crate) unsafe extern "C" fn capture(frames: *mut *mut c_void, depth: usize, 
 
 /// One frame as the file and the offset in it, which `addr2line -e FILE OFFSET` reads.
 fn say_frame(call: *mut c_void) {
-    let mut info =
-        DlInfo { file: ptr::null(), base: ptr::null_mut(), symbol: ptr::null(), symbol_address: ptr::null_mut() };
-    // SAFETY: the address is only looked up; the file's name stands as long as it is loaded.
+    // SAFETY: all zero is a valid record; the address is only looked up; the file's name stands as long as it is loaded.
     unsafe {
-        if dladdr(call, &raw mut info) != 0 && !info.file.is_null() {
-            let file = CStr::from_ptr(info.file).to_str().unwrap_or("?");
-            say!("    {file}+{:#x}", call as usize - info.base as usize);
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(call, &raw mut info) != 0 && !info.dli_fname.is_null() {
+            let file = CStr::from_ptr(info.dli_fname).to_str().unwrap_or("?");
+            say!("    {file}+{:#x}", call as usize - info.dli_fbase as usize);
         } else {
             say!("    {call:p}");
         }
@@ -145,8 +137,8 @@ pub(crate) fn say_stack(heap: *const sys::vmarena_heap, what: &str, stack: u32, 
     }
 }
 
-/// In the signal handler: the stack of the code that faulted, as far as the signal stack is deep enough to follow it.
-fn say_faulting_stack(fault: &sys::vmarena_fault) {
+/// In the signal handler: the stack of the code at this address, as far as the signal stack is deep enough to follow it.
+pub(crate) fn say_faulting_stack(pc: *mut c_void) {
     say!("  the access:");
     #[cfg(feature = "backtrace")]
     if crate::signal_stack::is_deep() {
@@ -154,34 +146,17 @@ fn say_faulting_stack(fault: &sys::vmarena_fault) {
         // SAFETY: there is room for as many frames.
         let count = unsafe { capture(frames.as_mut_ptr(), frames.len(), ptr::null_mut()) };
         // Above it lie the handler's own frames.
-        if let Some(first) = frames[..count].iter().position(|frame| *frame == fault.pc) {
+        if let Some(first) = frames[..count].iter().position(|frame| *frame == pc) {
             return say_frames(&frames[first..count.min(first + DEPTH as usize)], true);
         }
     }
-    say_frames(&[fault.pc], true);
+    say_frames(&[pc], true);
 }
 
 /// Whether a scope of the calling thread may catch the fault. Only its presence is known here, not what it claims.
 pub(crate) fn may_be_caught() -> bool {
     // SAFETY: no precondition; safe in a signal handler.
     !unsafe { sys::vmarena_scope_top() }.is_null()
-}
-
-unsafe extern "C" fn tell(fault: *const sys::vmarena_fault, _: *mut c_void) -> bool {
-    if !may_be_caught() {
-        // SAFETY: a record that stands during the call.
-        unsafe { say_fault(&*fault) };
-    }
-    false
-}
-
-/// From now on, a fault in the arena that no scope may catch is told before it goes its usual way. Where the handlers
-/// cannot be installed, it is not.
-pub(crate) fn tell_uncaught_faults(arena: &Arena) {
-    #[cfg(feature = "backtrace")]
-    crate::symbols::prepare_thread();
-    // SAFETY: the arena is live, and no other thread has it.
-    let _ = unsafe { sys::vmarena_on_fault(arena.handle(), Some(tell), ptr::null_mut()) };
 }
 
 /// Both stacks of an object.
@@ -202,5 +177,5 @@ pub(crate) fn say_fault(fault: &sys::vmarena_fault) {
     // SAFETY: writes at most what there is room for, and terminates.
     let length = unsafe { sys::vmarena_fault_describe(fault, text.as_mut_ptr().cast::<c_char>(), text.len()) };
     say!("vmarena: {}", std::str::from_utf8(&text[..length.min(text.len() - 1)]).unwrap_or("a fault"));
-    say_faulting_stack(fault);
+    say_faulting_stack(fault.pc);
 }

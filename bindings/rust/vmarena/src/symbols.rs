@@ -3,7 +3,7 @@
 //!
 //! Reading debug information takes memory, locks and a deep stack, none of which a signal handler has. So a thread waits for
 //! the frames; the handler sends them and waits for the thread to have printed them, though not for ever.
-use std::ffi::{c_int, c_short, c_ulong, c_void};
+use std::ffi::{c_int, c_void};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::os::fd::IntoRawFd;
@@ -19,7 +19,6 @@ use crate::report::{call_of, say};
 const DEPTH: usize = 64;
 /// The thread may have to read a large program's debug information.
 const MOST_MILLISECONDS: c_int = 30_000;
-const POLLIN: c_short = 1;
 
 /// The handler's end of the connection, and the process in which the thread runs: a child of fork has none.
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
@@ -33,25 +32,8 @@ struct Request {
     frames: [usize; DEPTH],
 }
 
-#[repr(C)]
-struct PollFd {
-    fd: c_int,
-    events: c_short,
-    found: c_short,
-}
-
-extern "C" {
-    fn read(fd: c_int, bytes: *mut c_void, length: usize) -> isize;
-    fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize;
-    fn poll(fds: *mut PollFd, count: c_ulong, milliseconds: c_int) -> c_int;
-}
-
-/// From now on the reports of this crate name functions, files and lines: those of faults in [`Fenced`](crate::Fenced)
-/// memory, which call this themselves, and of [`GuardedAlloc`](crate::GuardedAlloc). Starts a thread, once.
-///
-/// # Errors
-/// The thread cannot be started.
-pub fn name_frames() -> io::Result<()> {
+/// From now on reports name functions, files and lines. Starts a thread, once for each process.
+fn name_frames() -> io::Result<()> {
     static STARTING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     if PROCESS.load(Ordering::Acquire) == process::id() {
@@ -119,13 +101,13 @@ pub(crate) fn say_frames(frames: &[*mut c_void], first_faulted: bool) -> bool {
     for (to, from) in request.frames.iter_mut().zip(frames) {
         *to = *from as usize;
     }
-    let mut answer = PollFd { fd: connection, events: POLLIN, found: 0 };
+    let mut answer = libc::pollfd { fd: connection, events: libc::POLLIN, revents: 0 };
     let mut byte = 0u8;
     let size = mem::size_of::<Request>();
     // SAFETY: the request and the byte are good for the calls, all three of which signal-safety(7) lists.
     unsafe {
-        usize::try_from(write(connection, (&raw const request).cast(), size)) == Ok(size)
-            && poll(&raw mut answer, 1, MOST_MILLISECONDS) == 1
-            && read(connection, (&raw mut byte).cast(), 1) == 1
+        usize::try_from(libc::write(connection, (&raw const request).cast(), size)) == Ok(size)
+            && libc::poll(&raw mut answer, 1, MOST_MILLISECONDS) == 1
+            && libc::read(connection, (&raw mut byte).cast(), 1) == 1
     }
 }

@@ -9,7 +9,7 @@ use std::process::{exit, Command, Output};
 
 use crate::error::Error;
 use crate::fenced::{Fenced, Side};
-use crate::symbols::prepare_thread;
+use crate::uncaught::report_faults;
 
 /// In the child, the name of the test that it is to run.
 const CHILD: &str = "VMARENA_TEST_CHILD";
@@ -120,7 +120,7 @@ pub fn in_a_process_of_its_own(module: &str, function: &str, body: impl FnOnce()
     if env::var_os(HERE).is_some() {
         body();
     } else if env::var(CHILD).is_ok_and(|child| child == name) {
-        prepare_thread();
+        let _ = report_faults();
         exit(if catch_unwind(AssertUnwindSafe(body)).map_err(forget).is_ok() { DONE } else { PANICKED });
     } else {
         judge(&name, &run_child(&name));

@@ -112,6 +112,7 @@ fn a_fault_that_nobody_catches_is_told_in_words() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.signal(), Some(11), "{said}");
     assert!(said.contains("vmarena: overrun: read 1 byte past the end of a 16-byte object at 0x"), "{said}");
+    assert_eq!(said.matches("vmarena: ").count(), 1, "{said}");
     let (_, stack) = said.split_once("  the access:\n").expect(&said);
     if cfg!(feature = "backtrace") {
         assert!(stack.contains(&format!("tests/fenced.rs:{LINE}\n")), "{said}");

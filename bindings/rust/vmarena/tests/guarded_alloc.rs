@@ -153,3 +153,22 @@ fn a_fault_that_is_caught_is_not_told() {
     let (signal, said) = child("a_fault_that_is_caught_is_not_told");
     assert!(signal.is_none() && !said.contains("vmarena:"), "{said}");
 }
+
+#[test]
+fn a_reported_fault_is_told_once_with_all_stacks() {
+    if is_child() {
+        vmarena::report_faults().unwrap();
+        let bytes = vec![1u8; 10];
+        let end = bytes.as_ptr().wrapping_add(3);
+        drop(bytes);
+        // SAFETY: there is none: that is the error.
+        unsafe { end.read_volatile() };
+    }
+    let (signal, said) = child("a_reported_fault_is_told_once_with_all_stacks");
+    assert_eq!(signal, Some(11), "{said}");
+    assert_eq!(said.matches("vmarena: use after free: read inside a 10-byte object at 0x").count(), 1, "{said}");
+    assert_eq!(said.matches("\n  the access:\n    ").count(), 1, "{said}");
+    let (_, stacks) = said.split_once("  the access:\n").expect(&said);
+    assert_eq!(stacks.matches("  allocated by thread ").count(), 1, "{said}");
+    assert_eq!(stacks.matches("  freed by thread ").count(), 1, "{said}");
+}
