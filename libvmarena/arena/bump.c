@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Allocation past the fast path: objects one after the other, resized and freed. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -7,7 +9,6 @@
 #include "arena/arena.h"
 #include "base/error.h"
 #include "base/rounding.h"
-#include "prim/prim.h"
 #include "region/guard_layout.h"
 
 #define LARGEST_ALIGN ((size_t)1 << (sizeof(size_t) * 8 - 2))

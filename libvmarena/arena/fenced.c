@@ -4,13 +4,14 @@
  * covered with guards a step at a time, so that an object costs one call, which opens its pages. Nobody installs a guard at
  * an object's end: the page after it was never opened.
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "arena/arena.h"
 #include "base/error.h"
 #include "region/guard_layout.h"
-#include "prim/prim.h"
 
 /* ---- side tables ------------------------------------------------------------------------------------------------- */
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The ladder of huge pages at an arena's creation. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "arena/arena.h"
 #include "base/error.h"
-#include "prim/prim.h"
 
 /*
  * Maps the whole arena from a hugetlb pool, since a pool that is too small must be known now and not at a touch.

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What an arena says of itself, and to whom it reports faults. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "arena/arena.h"
 #include "fault/fault.h"
-#include "prim/prim.h"
 
 void vmarena_info(const struct vmarena *handle, struct vmarena_stats *out) {
     if (out == NULL) return;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Creation, clones, and destruction. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "arena/arena.h"
 #include "base/error.h"
 #include "base/rounding.h"
-#include "prim/prim.h"
 
 #define DEFAULT_RESERVE ((uint64_t)64 << 30)
 #define LEAST_RESERVE ((size_t)1 << 20)

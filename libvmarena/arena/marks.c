@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Going back: marks, rewind, reset, and memory returned to the system. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "arena/arena.h"
 #include "base/error.h"
 #include "base/rounding.h"
-#include "prim/prim.h"
 
 struct vmarena_mark vmarena_mark(const struct vmarena *handle) {
     const struct vmarena_arena *arena = vmarena_arena_of(handle);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "arena/arena.h"
 #include "base/error.h"
-#include "prim/prim.h"
 
 #define ALL_FLAGS                                                                                                      \
     (VMARENA_LOCK | VMARENA_DONT_DUMP | VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK | VMARENA_PREFAULT |                  \

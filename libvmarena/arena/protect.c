@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The protection of an arena and of ranges in it, protection scopes, and seals. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "arena/arena.h"
 #include "base/error.h"
-#include "prim/prim.h"
 
 #define ALL_PROTS (VMARENA_READ | VMARENA_WRITE | VMARENA_EXEC)
 

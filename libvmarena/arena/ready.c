@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory made ready for the fast path: committed step by step, locked, populated, collapsed. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "arena/arena.h"
 #include "base/error.h"
 #include "base/rounding.h"
-#include "prim/prim.h"
 
 #define DEFAULT_STEP ((size_t)64 << 10)
 #define DEFAULT_FENCED_STEP ((size_t)2 << 20) /* guards are installed a step at a time: 20-30 ns a page in bulk */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <stddef.h>
 
 #include "base/error.h"
-#include "prim/prim.h"
 #include "vmarena/arena.h"
 
 /* Two a thread: a caller that hands its result in one can use the other meanwhile. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* An arena's state as snapshots take it and bring it back. */
+#include "prim/prim.h"
+
 #include <string.h>
 
 #include "arena/arena.h"
 #include "base/rounding.h"
-#include "prim/prim.h"
 
 static uintptr_t later(uintptr_t one, uintptr_t other) { return one > other ? one : other; }
 

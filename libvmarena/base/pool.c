@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "base/pool.h"
 
 #include <stdint.h>
 #include <string.h>
 
 #include "base/rounding.h"
-#include "prim/prim.h"
 
 #define ALIGNMENT ((size_t)16)
 #define CHUNK ((size_t)64 * 1024)

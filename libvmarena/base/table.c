@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "base/table.h"
 
 #include "base/rounding.h"
-#include "prim/prim.h"
 
 int vmarena_table_open(struct vmarena_table *table, size_t size) {
     size_t page = vmarena_prim_page_size();

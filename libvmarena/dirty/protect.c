@@ -12,6 +12,8 @@
  *
  * ENDING lasts no longer than its owner, who has no counterpart in a child: a lock keeps fork(2) off during it.
  */
+#include "prim/prim.h"
+
 #include "dirty/back_ends.h"
 
 #include <pthread.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Tracking by the kernel. */
+#include "prim/prim.h"
+
 #include "dirty/back_ends.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A fault in words. Written without stdio, so that a signal handler may use it. */
+#include "prim/prim.h"
+
 #include <signal.h>
 #include <stdbool.h>
 

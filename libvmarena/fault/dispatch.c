@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Who gets a fault. All of this runs in the signal handler: no lock, no allocation. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <stddef.h>
 
 #include "fault/fault.h"
-#include "prim/prim.h"
 #include "region/registry.h"
 
 #define thread vmarena_fault_thread

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The handlers for SIGSEGV and SIGBUS: how they come and go, and how a signal that is not ours is passed on. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
 #include "fault/fault.h"
-#include "prim/prim.h"
 
 #define thread vmarena_fault_thread
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What needs the handlers: makes sure of them, then does its part. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <stddef.h>
 
 #include "base/error.h"
 #include "fault/fault.h"
-#include "prim/prim.h"
 
 static bool is_absent(void) {
     return atomic_load_explicit(&vmarena_handler_mode, memory_order_acquire) == VMARENA_MODE_ABSENT;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The report about a fault that nobody claimed, written from the signal handler. */
+#include "prim/prim.h"
+
 #include <stddef.h>
 
 #include "base/text.h"
 #include "fault/fault.h"
-#include "prim/prim.h"
 
 _Atomic int vmarena_report_fd = -1;
 

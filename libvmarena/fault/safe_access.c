@@ -8,12 +8,13 @@
  * faults in its first block, unless another thread takes the page away at that moment; the fault's address then tells which
  * block it was, and the count of what was done before it is exact either way.
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "fault/fault.h"
-#include "prim/prim.h"
 #include "region/guard_layout.h"
 #include "vmarena/fault.h"
 

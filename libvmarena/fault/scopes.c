@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Scopes: what a thread is guarded by, and how guarded bodies run. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <stddef.h>
 
 #include "base/error.h"
 #include "fault/fault.h"
-#include "prim/prim.h"
 
 #define thread vmarena_fault_thread
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the memory over a file shows: frozen, restored, discarded, and which of its pages were written. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory files as such: made, held, released. */
+#include "prim/prim.h"
+
 #include "memfile/file.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The mapping of a memory file under a region, its fork handlers, and how it becomes private. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"

@@ -7,6 +7,8 @@
  * the next call opens another and registers every region on that; until then poisoned pages still fault, and missing
  * ones do not.
  */
+#include "prim/prim.h"
+
 #include "region/guard_back_ends.h"
 
 #include <errno.h>

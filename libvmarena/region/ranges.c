@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "region/ranges.h"
 
 #include <errno.h>
 
 #include "base/error.h"
 #include "base/rounding.h"
-#include "prim/prim.h"
 
 struct reading {
     uintptr_t base, end;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "region/region.h"
 
 #include <errno.h>
 
 #include "region/shared_table.h"
 #include "base/error.h"
-#include "prim/prim.h"
 #include "region/registry.h"
 
 /* Three parts: guard, usable, guard; the usable one aligned as asked. */

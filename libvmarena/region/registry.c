@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "region/registry.h"
 
 #include <errno.h>
@@ -7,7 +9,6 @@
 #include <stddef.h>
 
 #include "base/pool.h"
-#include "prim/prim.h"
 
 #define BITS 9u
 #define FANOUT ((size_t)1 << BITS)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "region/shared_table.h"
 
 #include <stdbool.h>
 #include <string.h>
 
-#include "prim/prim.h"
 #include "region/region.h"
 
 #define SIZE ((size_t)1 << 20)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which pages were written since a snapshot. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/bits.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Taking, cloning and freeing. */
+#include "prim/prim.h"
+
 #include "snapshot/snapshot.h"
 
 #include <errno.h>

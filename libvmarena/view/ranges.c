@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Calls about a range of a view's window. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
-#include "prim/prim.h"
 #include "view/view.h"
 #include "vmarena/page.h"
 

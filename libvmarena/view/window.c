@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What a view shows of its file: where a window lies in the region, how it is mapped, and how another takes its place. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
-#include "prim/prim.h"
 #include "view/view.h"
 #include "vmarena/page.h"
 

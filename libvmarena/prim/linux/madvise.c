@@ -15,7 +15,7 @@
 
 int vmarena_prim_discard(void *address, size_t size) { return madvise(address, size, MADV_DONTNEED) == 0 ? 0 : -errno; }
 
-/* Guard advice fails with EINTR at a signal and with EAGAIN when it races with an unmap: it is simply given again. */
+/* Guard advice fails with EAGAIN when it races with an unmap, and EINTR is allowed for a signal: it is given again. */
 static int guard_advice(void *address, size_t size, int advice) {
     while (madvise(address, size, advice) != 0)
         if (errno != EINTR && errno != EAGAIN) return -errno;

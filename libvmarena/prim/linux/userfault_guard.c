@@ -9,6 +9,7 @@
 #include <linux/userfaultfd.h>
 #include <unistd.h>
 
+#include "prim/internal.h"
 #include "prim/linux/kernel_abi.h"
 
 #ifndef UFFD_FEATURE_POISON
@@ -19,9 +20,6 @@ struct uffdio_poison {
     int64_t updated;
 };
 #define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
-#endif
-#ifndef USERFAULTFD_IOC_NEW
-#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
 #endif
 
 /* A descriptor with this number or a higher one is out of the way of programs that expect the lowest free number, that
@@ -35,33 +33,12 @@ static int move_up(int fd) {
     return moved;
 }
 
-/*
- * USER_MODE_ONLY (Linux 5.11) is what unprivileged processes may have; older kernels do not know it, and let root, or
- * everybody with vm.unprivileged_userfaultfd, do without. /dev/userfaultfd (Linux 6.1) serves where a seccomp filter
- * refuses the system call.
- */
-static int open_any(void) {
-    const int flags = O_CLOEXEC | O_NONBLOCK;
-    int fd = (int)syscall(SYS_userfaultfd, flags | UFFD_USER_MODE_ONLY);
-    if (fd < 0 && errno == EINVAL) fd = (int)syscall(SYS_userfaultfd, flags);
-    if (fd >= 0) return fd;
-    int error = -errno, device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-    if (device < 0) return error;
-    fd = ioctl(device, USERFAULTFD_IOC_NEW, flags);
-    if (fd < 0) fd = -errno;
-    close(device);
-    return fd;
-}
-
 int vmarena_prim_userfault_open(enum vmarena_prim_userfault mode) {
-    struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_SIGBUS};
-    if (mode == VMARENA_PRIM_USERFAULT_POISON) api.features |= UFFD_FEATURE_POISON | UFFD_FEATURE_PAGEFAULT_FLAG_WP;
-    int fd = open_any();
-    if (fd < 0) return fd;
-    if (ioctl(fd, UFFDIO_API, &api) == 0) return move_up(fd);
-    int error = errno == EINVAL ? -EOPNOTSUPP : -errno;
-    close(fd);
-    return error;
+    uint64_t features = UFFD_FEATURE_SIGBUS;
+    if (mode == VMARENA_PRIM_USERFAULT_POISON) features |= UFFD_FEATURE_POISON | UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+    int fd = vmarena_prim_open_userfaultfd(&features);
+    if (fd >= 0) return move_up(fd);
+    return fd == -EINVAL ? -EOPNOTSUPP : fd; /* EINVAL: the kernel lacks a feature */
 }
 
 int vmarena_prim_userfault_register(int fd, enum vmarena_prim_userfault mode, void *address, size_t size) {

@@ -20,19 +20,39 @@
 #define UFFD_FEATURE_WP_ASYNC (1 << 15)
 #endif
 
+#ifndef USERFAULTFD_IOC_NEW
+#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
+#endif
+
+/*
+ * An unprivileged process may have USER_MODE_ONLY (Linux 5.11). Older kernels do not know it, and let root, or everybody
+ * with vm.unprivileged_userfaultfd, do without. /dev/userfaultfd (Linux 6.1) serves where a seccomp filter refuses the
+ * system call.
+ */
+static int open_any(void) {
+    const int flags = O_CLOEXEC | O_NONBLOCK;
+    int fd = (int)syscall(SYS_userfaultfd, flags | UFFD_USER_MODE_ONLY);
+    if (fd < 0 && errno == EINVAL) fd = (int)syscall(SYS_userfaultfd, flags);
+    if (fd >= 0) return fd;
+    int error = -errno, device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    if (device < 0) return error;
+    fd = ioctl(device, USERFAULTFD_IOC_NEW, flags);
+    if (fd < 0) fd = -errno;
+    close(device);
+    return fd;
+}
+
 int vmarena_prim_open_userfaultfd(uint64_t *features) {
     struct uffdio_api api = {.api = UFFD_API, .features = *features};
-    /* Restricted to faults of user code first: that is what an unprivileged process may have (Linux 5.11). */
-    long fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-    if (fd < 0) fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return -errno;
-    if (ioctl((int)fd, UFFDIO_API, &api) != 0) {
+    int fd = open_any();
+    if (fd < 0) return fd;
+    if (ioctl(fd, UFFDIO_API, &api) != 0) {
         int error = -errno;
-        close((int)fd);
+        close(fd);
         return error;
     }
     *features = api.features;
-    return (int)fd;
+    return fd;
 }
 
 int vmarena_prim_write_tracking_start(void *address, size_t size, struct vmarena_prim_write_tracking *out) {
