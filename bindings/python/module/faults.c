@@ -91,28 +91,16 @@ static PyObject *fault_reassert(PyObject *module, PyObject *unused) {
 
 /* ---- faults nobody waits for: for all interpreters of the process ------------------------------------------------ */
 
-static int report_fd = -1;
-static bool report_in_words;
+static int record_fd = -1;  /* send_faults() */
+static int pending_fd = -1; /* report_faults(), before there is anything that could fault */
 
-/* Both run in the signal handler. A guarded operation, where one is open, gets its fault as ever. */
+/* In the signal handler. A guarded operation, where one is open, gets its fault as ever. */
 static bool send_record(const struct vmarena_fault *fault, void *arg) {
     (void)arg;
     if (vmarena_scope_top() != NULL) return false;
     char record[1 + sizeof *fault] = {'F'};
     memcpy(record + 1, fault, sizeof *fault);
-    _exit(write(report_fd, record, sizeof record) == (ssize_t)sizeof record ? 0 : 1);
-}
-
-static bool say(const struct vmarena_fault *fault, void *arg) {
-    char line[640] = "\nvmarena: ";
-    (void)arg;
-    if (vmarena_scope_top() != NULL) return false;
-    size_t length = strlen(line);
-    length += vmarena_fault_describe(fault, line + length, sizeof line - length - 1);
-    if (length > sizeof line - 2) length = sizeof line - 2;
-    line[length] = '\n';
-    if (write(report_fd, line, length + 1) < 0) return false;
-    return false;
+    _exit(write(record_fd, record, sizeof record) == (ssize_t)sizeof record ? 0 : 1);
 }
 
 static int set_repair(const Handle *handle, vmarena_fault_fn *function, void *arg) {
@@ -122,26 +110,39 @@ static int set_repair(const Handle *handle, vmarena_fault_fn *function, void *ar
     return 0;
 }
 
-int vmarena_py_watch(Handle *handle) {
-    if (report_fd < 0 || handle->demand) return 0;
-    int error = put_on_top();
-    return error != 0 ? error : set_repair(handle, report_in_words ? say : send_record, NULL);
+static int start_reports(void) {
+    int fd = pending_fd;
+    pending_fd = -1;
+    return fd < 0 ? 0 : vmarena_report_faults(fd);
 }
 
-static int watch_or_not(Handle *handle) {
-    return report_fd >= 0 || handle->demand ? vmarena_py_watch(handle) : set_repair(handle, NULL, NULL);
+int vmarena_py_watch(Handle *handle) {
+    int error = start_reports();
+    if (error != 0 || record_fd < 0 || handle->demand) return error;
+    error = put_on_top();
+    return error != 0 ? error : set_repair(handle, send_record, NULL);
 }
 
 /*
- * report_faults(fd, in_words): from now on a fault in memory of any handle, open or to come, that no guarded operation
- * waits for, writes to fd: its record, and the process ends (a child that was made for a call); or, in words, a line, and
- * the fault takes its course. fd -1: no longer.
+ * report_faults(fd, later): from now on, or from the first arena, heap or view on, the library writes to fd about each
+ * fault in its memory that nobody waits for. fd -1: no longer.
  */
 static PyObject *report_faults(PyObject *module, PyObject *args) {
-    int in_words;
-    if (!PyArg_ParseTuple(args, "ip:report_faults", &report_fd, &in_words)) return NULL;
-    report_in_words = in_words != 0;
-    int error = vmarena_py_each_open(watch_or_not);
+    int fd, later;
+    if (!PyArg_ParseTuple(args, "ip:report_faults", &fd, &later)) return NULL;
+    pending_fd = later ? fd : -1;
+    int error = later ? 0 : vmarena_report_faults(fd);
+    if (error == 0 && !later) error = put_on_top();
+    return error != 0 ? vmarena_py_error(vmarena_py_state(module), error) : Py_NewRef(Py_None);
+}
+
+/*
+ * send_faults(fd): from now on such a fault, in memory of any handle, open or to come, writes its record to fd and ends
+ * the process: a child that was made for a call.
+ */
+static PyObject *send_faults(PyObject *module, PyObject *args) {
+    if (!PyArg_ParseTuple(args, "i:send_faults", &record_fd)) return NULL;
+    int error = vmarena_py_each_open(vmarena_py_watch);
     return error != 0 ? vmarena_py_error(vmarena_py_state(module), error) : Py_NewRef(Py_None);
 }
 
@@ -183,6 +184,7 @@ PyMethodDef vmarena_py_fault_methods[] = {
     {"fault_status", fault_status, METH_NOARGS, NULL},
     {"fault_reassert", fault_reassert, METH_NOARGS, NULL},
     {"report_faults", report_faults, METH_VARARGS, NULL},
+    {"send_faults", send_faults, METH_VARARGS, NULL},
     {"open_on_fault", open_on_fault, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """faulthandler before us, after us, off again, and off: a guarded fault is ours, any other is faulthandler's."""
 
+import errno
 import signal
 
 import pytest
+
+import vmarena
 
 CATCH = """
 def catch():
@@ -60,3 +63,52 @@ print(vmarena.handler_status())
 
 def test_importing_installs_nothing(python):
     assert python("import vmarena; print(vmarena.handler_status())").stdout == "absent\n"
+
+
+# ---- faults that nothing catches -------------------------------------------------------------------------------------
+
+UNCAUGHT = """
+import ctypes, sys, vmarena
+memory = vmarena.fenced(b"1234")
+ctypes.string_at(memory.address, 5)
+"""
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_a_fault_that_nothing_catches_is_told(python, order):
+    enable = "import vmarena; vmarena.report_faults()\n"
+    program = enable + UNCAUGHT if order == "first" else UNCAUGHT.replace("ctypes.string_at", enable + "ctypes.string_at")
+    done = python(program)
+    assert done.returncode == -signal.SIGSEGV
+    verb = "read" if vmarena.caps().fault_access else "access"
+    first, *others = done.stderr.splitlines()
+    assert first.startswith(f"vmarena: overrun: {verb} 1 byte past the end of a 4-byte object at 0x")
+    assert others[0].startswith("  thread ")
+    assert done.stderr.count("vmarena: ") == 1 and done.stderr.count("Fatal Python error: Segmentation fault") == 1
+    assert 'in <module>' in others[-1] or "Extension modules" in others[-1]
+
+
+def test_without_a_traceback(python, tmp_path):
+    done = python(f"""
+import vmarena
+file = open({str(tmp_path / "report")!r}, "w")
+vmarena.report_faults(file, traceback=False)
+""" + UNCAUGHT)
+    assert (done.returncode, done.stderr) == (-signal.SIGSEGV, "")
+    assert (tmp_path / "report").read_text().startswith("vmarena: overrun: ")
+
+
+def test_no_longer(python):
+    done = python("import vmarena; vmarena.report_faults(traceback=False); vmarena.report_faults(None)" + UNCAUGHT)
+    assert (done.returncode, done.stderr) == (-signal.SIGSEGV, "")
+
+
+def test_a_descriptor_that_is_not_open():
+    with pytest.raises(vmarena.Error) as caught:
+        vmarena.report_faults(1000, traceback=False)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_caught_faults_are_not_reported(python):
+    done = python("import vmarena; vmarena.report_faults()" + CATCH + "catch()\nvmarena.call(catch)\n")
+    assert (done.stdout, done.stderr) == ("overrun 1\noverrun 1\n", "")

@@ -49,6 +49,7 @@ from ._faults import (
     page_size,
     read,
     reassert,
+    report_faults,
     write,
 )
 from ._fenced import fenced, fenced_array
@@ -79,5 +80,5 @@ __all__ = [
     "Memory", "Mode", "Owner", "PageState", "Pages", "Prot", "Reuse", "Side", "Snapshot", "SnapshotInfo",
     "Stats", "Thp", "Totals", "Tracking", "View", "ViewInfo", "call", "caps", "compare", "copy", "fault_counts",
     "fenced", "fenced_array", "fill", "frame", "handler_status", "mapping_at", "maps", "page_round_up",
-    "page_size", "read", "reassert", "residency", "thread_fault_counts", "totals", "write",
+    "page_size", "read", "reassert", "report_faults", "residency", "thread_fault_counts", "totals", "write",
 ]

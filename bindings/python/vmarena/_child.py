@@ -154,7 +154,7 @@ def _answer(
 ) -> bytes:
     try:
         before = [_contents(memory) for memory in memories]
-        _c.report_faults(writer, False)
+        _c.send_faults(writer)
         result = function(*args, **kwargs)
         for memory in memories:
             if not memory.released:

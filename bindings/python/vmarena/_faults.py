@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import faulthandler
 import signal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from . import _vmarena as _c
 
@@ -24,6 +25,12 @@ class Named(enum.StrEnum):
     @property
     def number(self) -> int:
         return list(type(self)).index(self)
+
+
+class HasFileno(Protocol):
+    """A file."""
+
+    def fileno(self) -> int: ...
 
 
 class Access(Named):
@@ -148,6 +155,21 @@ def reassert() -> None:
     Every guarded operation and every call() does this by itself.
     """
     _c.fault_reassert()
+
+
+def report_faults(file: int | HasFileno | None = 2, *, traceback: bool = True) -> None:
+    """From now on a fault in vmarena's memory that nothing catches is told in words before the process dies of it.
+
+    It names the object, the distance and the access. file: a descriptor, or a file that has one, which must stay open;
+    None: no longer. traceback: Python's own follows, for which faulthandler is enabled unless it is. Raises Error (EBADF).
+    """
+    if file is None:
+        _c.report_faults(-1, False)
+        return
+    fd = file if isinstance(file, int) else file.fileno()
+    if traceback and not faulthandler.is_enabled():
+        faulthandler.enable(fd)
+    _c.report_faults(fd, False)
 
 
 class Thp(Named):

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from . import _vmarena as _c
 from ._arena import Flag, Huge
-from ._faults import Memory, Named, Side, fence_number
+from ._faults import HasFileno, Memory, Named, Side, fence_number
 from ._owner import Owner
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ class Advice(Named):
     RANDOM = "random"
     WILL_NEED = "will need"
     DONT_NEED = "dont need"
-
-
-class _HasFileno(Protocol):
-    def fileno(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +65,7 @@ class View(Owner):
 
     def __init__(
         self,
-        file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | _HasFileno,
+        file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | HasFileno,
         mode: Mode | str = Mode.READ,
         *,
         offset: int = 0,

@@ -100,16 +100,19 @@ def _judged(function: Callable[..., Any]) -> Callable[..., tuple[str | None, Any
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # As pytest's own faulthandler plug-in does: where its capturing does not reach.
+    # A fault outside of call() ends the process: it is told first, where pytest's capturing does not reach, as its own
+    # faulthandler plug-in does. No handler is installed before a test uses vmarena.
     try:
         config.stash[_stderr_key] = os.dup(sys.stderr.fileno())
     except (AttributeError, OSError, ValueError):
-        config.stash[_stderr_key] = -1
+        return
+    _c.report_faults(config.stash[_stderr_key], True)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     stderr = config.stash.get(_stderr_key, -1)
     if stderr >= 0:
+        _c.report_faults(-1, False)
         os.close(stderr)
         del config.stash[_stderr_key]
 
@@ -118,12 +121,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def vmarena_fenced(request: pytest.FixtureRequest) -> Iterator[Fenced]:
     """Buffers flush against a guard page, at the end and at the start: vmarena_fenced(data), .array(), .call()."""
     fence = Fenced(request.param)
-    # A fault outside of call() ends the process: say of what, before faulthandler says where.
-    _c.report_faults(request.config.stash.get(_stderr_key, -1), True)
-    try:
-        yield fence
-    finally:
-        _c.report_faults(-1, False)
+    yield fence
     try:
         fence.check()
     except Error as error:
