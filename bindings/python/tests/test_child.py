@@ -195,6 +195,44 @@ def test_timeout():
     assert vmarena.call(int, timeout=60) == 0
 
 
+@pytest.mark.parametrize("timeout", [-1, -0.5, float("nan")])
+def test_what_is_no_timeout(timeout):
+    with pytest.raises(ValueError, match="timeout must be a number of seconds"):
+        vmarena.call(int, timeout=timeout)
+
+
+def test_timeout_0_does_not_wait():
+    with pytest.raises(TimeoutError):
+        vmarena.call(time.sleep, 60, timeout=0)
+
+
+def test_a_child_that_answers_no_more():
+    """It has closed the pipe: the time runs all the same."""
+
+    def body():
+        os.closerange(3, 1000)
+        time.sleep(60)
+
+    with pytest.raises(TimeoutError):
+        vmarena.call(body, timeout=0.1)
+
+
+def test_a_process_that_the_child_leaves_behind():
+    """It holds the pipe open; the answer does not wait for it."""
+    reader, writer = os.pipe()
+
+    def body():
+        if os.fork() == 0:
+            os.read(reader, 1)
+            os._exit(0)
+        return "done"
+
+    assert vmarena.call(body, timeout=60) == "done"
+    os.write(writer, b"x")
+    os.close(reader)
+    os.close(writer)
+
+
 def test_nothing_is_left_behind(planted):
     vmarena.call(int)
     before = len(os.listdir("/proc/self/fd"))

@@ -18,7 +18,8 @@ import vmarena
 ROOT = Path(__file__).resolve().parents[3]
 FILES = {
     "__init__.py", "_arena.py", "_child.py", "_faults.py", "_fenced.py", "_heap.py", "_inspect.py", "_numpy.py",
-    "_owner.py", "_view.py", "_vmarena.abi3.so", "_vmarena.pyi", "py.typed", "pytest_plugin.py",
+    "_owner.py", "_pytest_guard.py", "_view.py", "_vmarena.abi3.so", "_vmarena.pyi", "py.typed", "pytest_plugin.py",
+    "strategies.py",
 }
 
 

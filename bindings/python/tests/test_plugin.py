@@ -2,8 +2,12 @@
 """The fixture vmarena_fenced: on code that is right, and what it says of code that is not."""
 
 import ctypes
+import os
+import shutil
 import signal
+import subprocess
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +134,230 @@ def test_skips(vmarena_fenced):
     vmarena_fenced.call(pytest.skip, "as it should")
 """)
     result.assert_outcomes(failed=2, skipped=2)
+
+
+def test_frames_of_the_package_are_not_shown(outcome):
+    result = outcome("""
+import vmarena
+
+def test_a_call(vmarena_fenced):
+    vmarena_fenced.call(library.sum_bytes, at(vmarena_fenced(bytes(24), align=1)), 24)
+
+def test_a_read():
+    vmarena.read(vmarena.fenced(b"1234"), 5)
+
+def test_a_write():
+    vmarena.write(vmarena.fenced(b"1234"), b"12345")
+""")
+    result.assert_outcomes(failed=3, passed=1)
+    result.stdout.no_fnmatch_line("*_faults.py:*")
+    result.stdout.no_fnmatch_line("*_child.py:*")
+    result.stdout.no_fnmatch_line("*pytest_plugin.py:*")
+
+
+def test_faults_are_told_in_tests_without_the_fixture(outcome):
+    result = outcome("""
+import vmarena
+
+def test_it():
+    data = vmarena.fenced(bytes(24))
+    library.sum_bytes(at(data), 24)
+""")
+    assert result.ret == -signal.SIGSEGV
+    assert len([line for line in result.errlines if line.startswith("vmarena: overrun: ")]) == 1
+
+
+# ---- the mark fenced -------------------------------------------------------------------------------------------------
+
+MARKED = """
+import numpy
+import vmarena
+
+@pytest.mark.fenced
+@pytest.mark.parametrize("data", [b"1234", bytearray(b"ab"), b""])
+def test_bytes(data):
+    assert isinstance(data, vmarena.Memory)
+    library.reverse_bytes(at(data), len(data))
+
+@pytest.mark.fenced
+@pytest.mark.parametrize("numbers", [numpy.arange(4.0)])
+def test_arrays(numbers):
+    library.add_arrays.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_size_t]
+    library.add_arrays(*[numbers.ctypes.data] * 3, 3)
+
+@pytest.mark.fenced("data", timeout=60)
+@pytest.mark.parametrize(("data", "expected"), [(b"12", b"12")])
+def test_names(data, expected):
+    assert type(expected) is bytes and data == expected
+
+@pytest.mark.fenced
+class TestClass:
+    @pytest.mark.parametrize("data", [b"12"])
+    def test_method(self, data):
+        assert data == b"12"
+
+@pytest.mark.fenced
+def test_side(vmarena_fenced):
+    assert vmarena_fenced.side in ("end", "start")
+
+def test_plain():
+    pass
+"""
+
+
+def test_the_mark_runs_a_test_at_both_sides(outcome):
+    outcome(MARKED, "--strict-markers").assert_outcomes(passed=2 * (3 + 1 + 1 + 1 + 1) + 1)
+
+
+def test_the_mark_tells_of_faults_and_failures(outcome):
+    result = outcome("""
+@pytest.mark.fenced
+@pytest.mark.parametrize("data", [b"1234"])
+def test_overrun(data):
+    library.sum_bytes(at(data), 4)
+
+@pytest.mark.fenced
+@pytest.mark.parametrize("data", [b"none"])
+def test_underrun(data):
+    library.last_space(at(data), 4)
+
+@pytest.mark.fenced
+@pytest.mark.parametrize("data", [b"12"])
+def test_fails(data):
+    assert data == b"34", "as it should"
+
+@pytest.mark.fenced
+def test_skips():
+    pytest.skip("as it should")
+
+@pytest.mark.fenced(timeout=0.1)
+def test_hangs():
+    import time
+    time.sleep(60)
+""", "-rf")
+    result.assert_outcomes(passed=1, failed=1 + 2 + 2 + 2, skipped=2)
+    result.stdout.fnmatch_lines(["E*Fault: overrun: * 1 byte past the end of a 4-byte object*"])
+    result.stdout.fnmatch_lines(["E*Fault: underrun: * 1 byte before the start of a 4-byte object*"])
+    result.stdout.fnmatch_lines(["E*AssertionError: as it should*"])
+    result.stdout.fnmatch_lines(["E*TimeoutError: no answer from the child process within 0.1 s"])
+
+
+# ---- hypothesis ------------------------------------------------------------------------------------------------------
+
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
+
+PROPERTIES = """
+import numpy
+import vmarena
+from hypothesis import given, settings
+from vmarena.strategies import fenced_arrays, fenced_bytes
+
+@given(fenced_bytes(max_size=50))
+def test_right(data):
+    before = bytes(data)
+    library.reverse_bytes(at(data), len(data))
+    assert data == before[::-1]
+    data.check()
+
+@given(fenced_arrays("f8", (3, 2), order="F"), fenced_arrays(numpy.uint8, 5, side="start", unique=True))
+def test_arrays(first, second):
+    assert first.flags.f_contiguous and len(set(second)) == 5
+
+@given(fenced_bytes(side="end"))
+def test_wrong(data):
+    vmarena.call(library.sum_bytes, at(data), len(data))
+"""
+
+
+def test_strategies(outcome):
+    """With every health check on, and as few bytes as show the fault."""
+    result = outcome(PROPERTIES, "-W", "error")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["E*Fault: overrun: * 1 byte past the end of a 0-byte object*"])
+    result.stdout.fnmatch_lines(["*test_wrong(*", "*data=fenced(", "*b'',"])
+
+
+# ---- vmarena guard ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded(pytester, tmp_path, monkeypatch):
+    """Runs tests on a library whose own objects are misused, under the guard."""
+    command = os.environ.get("VMARENA") or shutil.which("vmarena")
+    if command is None:
+        pytest.skip("the command vmarena is not built: $VMARENA names it")
+    source = Path(__file__).with_name("misuse.c")
+    subprocess.run([os.environ.get("CC", "cc"), "-O1", "-g", "-shared", "-fPIC", "-o", tmp_path / "libmisuse.so", source],
+                   check=True)
+    monkeypatch.setenv("VMARENA", command)
+
+    def run(body, *options):
+        pytester.makepyfile(CASES.format(name=str(tmp_path / "libmisuse.so"), body=body))
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+
+    return run
+
+
+MISUSED = """
+import os
+
+def test_right():
+    assert library.use(32) == 0
+
+def test_overrun():
+    library.overrun(32)
+
+def test_after_free():
+    library.use_after_free(48)
+
+def test_fails():
+    assert library.use(32) == 1
+
+def test_skips():
+    pytest.skip("as it should")
+
+def test_dies():
+    os.abort()
+
+@pytest.mark.vmarena_guard
+def test_marked():
+    library.overrun(64)
+"""
+
+
+def test_guard_of_a_whole_session(guarded):
+    result = guarded(MISUSED, "--vmarena-guard", "-rA")
+    result.assert_outcomes(passed=4, failed=2, skipped=1, errors=3)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_overrun*", "vmarena guard: overrun: read 1 byte past the end of *",
+                                 "  accessed by:", "    overrun at misuse.c:*", "  object of 32 bytes at 0x*, live",
+                                 "  allocated by:", "    overrun at misuse.c:*"])
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_after_free*", "vmarena guard: use after free: *",
+                                 "  freed by:", "    use_after_free at misuse.c:*"])
+    result.stdout.fnmatch_lines(["test_dies was killed by SIGABRT"])
+    result.stdout.fnmatch_lines(["E*assert 0 == 1*"])
+
+
+def test_guard_of_marked_tests(guarded):
+    result = guarded(MISUSED, "--vmarena-guard-marked", "-k", "test_right or test_marked", "--strict-markers")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_marked*", "vmarena guard: overrun: *64-byte object*"])
+
+
+def test_guard_with_options_of_its_own(guarded):
+    result = guarded("def test_it(): library.underrun(32)", "--vmarena-guard", "--vmarena-guard-options=--side=start")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["vmarena guard: underrun: read 1 byte before the start of *"])
+
+
+def test_the_first_failure_can_end_a_guarded_session(guarded):
+    guarded(MISUSED, "--vmarena-guard", "-x", "-k", "test_right or test_fails or test_skips").assert_outcomes(passed=1, failed=1)
+
+
+def test_guard_without_the_command(pytester):
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_subprocess("--vmarena-guard", "--vmarena-command=/nowhere/vmarena")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --vmarena-guard: there is no command '/nowhere/vmarena'*"])
 
 
 # ---- in this session -------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def call(function: Callable[..., Result], /, *args: Any, timeout: float | None =
     elsewhere raises Crash with the signal. An exception is raised here, with the child's traceback in a note. What the
     function changes in memory stays in the child. timeout is in seconds: the child is killed, and TimeoutError raised.
     """
+    __tracebackhide__ = True
     return call_with((), timeout, function, args, kwargs)
 
 
@@ -59,13 +60,16 @@ def call_with(
     kwargs: Mapping[str, Any],
 ) -> Result:
     """As call(). Afterwards what surrounds the memories is checked, and what was written to them comes back."""
+    __tracebackhide__ = True
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must be a number of seconds, not {timeout}")
     reader, writer = os.pipe()
     child = _fork()
     if child == 0:
         _run(writer, memories, function, args, kwargs)
     os.close(writer)
     try:
-        message = _receive(reader, timeout)
+        message = _receive(reader, child, timeout)
     except BaseException:
         os.kill(child, signal.SIGKILL)
         raise
@@ -90,22 +94,43 @@ def _fork() -> int:
         return os.fork()
 
 
-def _receive(reader: int, timeout: float | None) -> bytes:
+def _exit_watch(child: int) -> int:
+    """A descriptor that is readable once the child has ended; -1: this system has none (before Linux 5.3)."""
+    try:
+        return os.pidfd_open(child)
+    except OSError:
+        return -1
+
+
+def _receive(reader: int, child: int, timeout: float | None) -> bytes:
+    """What the child wrote until it ended. A process of its own may hold the pipe open for longer."""
+    __tracebackhide__ = True
     pieces: list[bytes] = []
     deadline = None if timeout is None else time.monotonic() + timeout
-    poll = select.poll()
+    poll, ended = select.poll(), _exit_watch(child)
     poll.register(reader, select.POLLIN)
-    while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not poll.poll(None if left is None else left * 1000):
-            raise TimeoutError(f"no answer from the child process within {timeout} s")
-        piece = os.read(reader, 1 << 20)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
+    if ended >= 0:
+        poll.register(ended, select.POLLIN)
+    try:
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            ready = [fd for fd, _ in poll.poll(left)]
+            if not ready:
+                raise TimeoutError(f"no answer from the child process within {timeout} s")
+            if reader not in ready:
+                return b"".join(pieces)
+            pieces.append(os.read(reader, 1 << 20))
+            if not pieces[-1]:
+                poll.unregister(reader)
+                if ended < 0:
+                    return b"".join(pieces)
+    finally:
+        if ended >= 0:
+            os.close(ended)
 
 
 def _take(message: bytes, status: int, memories: Sequence[Memory], name: str) -> Any:
+    __tracebackhide__ = True
     tag, body = message[:1], message[1:]
     if tag == _FAULT:
         fault = Fault(_c.decode_fault(body))

@@ -110,26 +110,31 @@ _c.use_fault_type(Fault)
 
 def read(start: Address, size: int) -> bytes:
     """size bytes from any address. Raises Fault; its `done` tells how many could be read."""
+    __tracebackhide__ = True
     return _c.read_bytes(start, size)
 
 
 def write(to: Address, data: Buffer) -> None:
     """Writes bytes to any address. Raises Fault. What lies there must be yours: nothing else protects live objects."""
+    __tracebackhide__ = True
     _c.write_bytes(to, data)
 
 
 def copy(to: Address, from_: Address, size: int) -> None:
     """Copies size bytes between any two addresses that are at least so far apart. Raises Fault."""
+    __tracebackhide__ = True
     _c.copy(to, from_, size)
 
 
 def fill(to: Address, byte: int, size: int) -> None:
     """Fills size bytes at any address. Raises Fault."""
+    __tracebackhide__ = True
     _c.fill(to, byte, size)
 
 
 def compare(left: Address, right: Address, size: int) -> int | None:
     """Index of the first byte that differs, or None. Raises Fault."""
+    __tracebackhide__ = True
     same = _c.compare(left, right, size)
     return same if same < size else None
 

@@ -109,12 +109,14 @@ class View(Owner):
 
     def read(self, start: int = 0, size: int | None = None) -> bytes:
         """size bytes (None: all that follow) of the window from start on. Raises Fault."""
+        __tracebackhide__ = True
         size = len(self) - start if size is None else size
         self._check(start, size)
         return _c.read_bytes(self.data, size, start)
 
     def write(self, start: int, data: Buffer) -> None:
         """Writes data to the window at start. Raises Fault, also where the mode does not allow it."""
+        __tracebackhide__ = True
         with memoryview(data) as view:
             self._check(start, view.nbytes)
         _c.write_bytes(self.data, data, start)

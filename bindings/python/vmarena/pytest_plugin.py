@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The pytest fixture vmarena_fenced: a test runs twice, with its input ending at a guard and starting after one.
+"""For pytest: the fixture vmarena_fenced, the mark fenced, and the option --vmarena-guard (_pytest_guard.py).
+
+With the fixture a test runs twice, with its input ending at a guard and starting after one:
 
     def test_checksum(vmarena_fenced):
         data = vmarena_fenced(b"some input")                # any bytes; bytes-like, for ctypes, numpy, extensions
         assert vmarena_fenced.call(checksum, data, len(data)) == 0x1234
 
-An overrun in checksum(), compiled code of whatever origin, fails the test and tells which byte was touched, and how.
+An overrun in checksum(), compiled code of whatever origin, fails the test and tells which byte was touched, and how. With
+the mark the whole test runs in a child process, twice, and its bytes and arrays lie against a guard:
+
+    @pytest.mark.fenced
+    @pytest.mark.parametrize("data", [b"", b"some input"])
+    def test_checksum(data):
+        checksum(data, len(data))
 """
 
 from __future__ import annotations
@@ -17,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
+from . import _pytest_guard
 from . import _vmarena as _c
 from ._child import call_with
 from ._faults import Error, Memory, Side
@@ -69,6 +78,7 @@ class Fenced:
 
         What it writes to this fixture's memory and arrays is there afterwards.
         """
+        __tracebackhide__ = True
         verdict, result = call_with(self._memories, timeout, _judged(function), args, kwargs)
         if verdict is not None:
             _VERDICTS[verdict](result)
@@ -77,6 +87,7 @@ class Fenced:
 
     def check(self) -> None:
         """Raises Error where the bytes at the side without a guard were overwritten. So does the test's end."""
+        __tracebackhide__ = True
         for memory in self._memories:
             memory.check()
 
@@ -99,7 +110,17 @@ def _judged(function: Callable[..., Any]) -> Callable[..., tuple[str | None, Any
     return run
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    _pytest_guard.add_options(parser.getgroup("vmarena", "guarded memory"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "fenced(*names, align=1, timeout=None): run the test in a child process, with its buffers and numpy arrays (or those "
+        "arguments alone) ending at a guard page, and again with them starting after one",
+    )
+    _pytest_guard.configure(config)
     # A fault outside of call() ends the process: it is told first, where pytest's capturing does not reach, as its own
     # faulthandler plug-in does. No handler is installed before a test uses vmarena.
     try:
@@ -115,6 +136,55 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _c.report_faults(-1, False)
         os.close(stderr)
         del config.stash[_stderr_key]
+
+
+# ---- the mark fenced -------------------------------------------------------------------------------------------------
+
+_fixture_mark = pytest.mark.usefixtures("vmarena_fenced").mark
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """Gives a marked test the fixture, whose parameters are the two sides."""
+    marks = getattr(obj, "pytestmark", [])
+    marked = any(mark.name == "fenced" for mark in marks) or collector.get_closest_marker("fenced") is not None
+    if marked and collector.istestfunction(obj, name) and _fixture_mark not in marks:
+        obj.pytestmark = [*marks, _fixture_mark]  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    __tracebackhide__ = True
+    mark = pyfuncitem.get_closest_marker("fenced")
+    if mark is None:
+        return None
+    fence: Any = pyfuncitem.funcargs["vmarena_fenced"]
+    align, timeout = mark.kwargs.get("align", 1), mark.kwargs.get("timeout")
+    given: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    for name in mark.args or [name for name in given if _is_data(given[name])]:
+        given[name] = fence.array(given[name]) if _is_array(given[name]) else fence(given[name], align=align)
+    fence.call(_call_with(pyfuncitem.obj, given), timeout=timeout)
+    return True
+
+
+def _call_with(test: Callable[..., object], arguments: dict[str, Any]) -> Callable[[], None]:
+    def run() -> None:
+        test(**arguments)
+
+    run.__name__ = test.__name__
+    return run
+
+
+def _is_array(value: object) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def _is_data(value: object) -> bool:
+    return _is_array(value) or isinstance(value, (bytes, bytearray, memoryview))
+
+
+# ---- the fixture -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=list(Side), ids=str)
