@@ -11,7 +11,7 @@ sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import guarded
 from guarded import Skip, equal  # noqa: F401
 
-VMARENA, HOLDER = map(os.path.abspath, sys.argv[1:3])
+VMARENA, HOLDER, SHIMS = map(os.path.abspath, sys.argv[1:4])
 PAGE = os.sysconf("SC_PAGESIZE")
 
 

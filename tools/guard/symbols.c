@@ -191,6 +191,7 @@ static void settle(const struct vmarena_elf *elf, struct place *place) {
 
 /* The places in one module that are to be named. */
 struct query {
+    const char *module;
     struct vmarena_elf elf;
     struct place **asked;
     size_t count;
@@ -198,6 +199,7 @@ struct query {
 
 static void find_addresses(void *arg) {
     struct query *query = arg;
+    if (vmarena_elf_open(&query->elf, query->module) != 0) return; /* gone: module and offset must do */
     for (size_t i = 0; i < query->count; i++) {
         struct place *place = query->asked[i];
         if (!vmarena_elf_address(&query->elf, place->offset, &place->address)) place->address = place->offset;
@@ -211,10 +213,9 @@ static void settle_all(void *arg) {
 
 /* The file is the program's, which may cut it short while we read it: then the rest has no names. */
 static void load_module(const char *module, struct place **asked, size_t count) {
-    struct query query = {.asked = asked, .count = count};
+    struct query query = {.module = module, .asked = asked, .count = count};
     struct vmarena_fault fault;
-    if (vmarena_elf_open(&query.elf, module) != 0) return; /* gone: module and offset must do */
-    if (vmarena_try_any(find_addresses, &query, &fault) == 0) {
+    if (vmarena_try_any(find_addresses, &query, &fault) == 0 && query.elf.bytes != NULL) {
         if (tool[0] != '\0') ask(module, asked, count);
         (void)vmarena_try_any(settle_all, &query, &fault);
     }
