@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Arenas, heaps and memory: what they do, and whose life depends on whose."""
 
+import ctypes
 import errno
 import gc
+import signal
+import sys
 import weakref
 
 import pytest
@@ -52,8 +55,6 @@ def test_memory_is_a_buffer_without_a_copy():
 
 
 def test_what_is_written_by_ctypes():
-    import ctypes
-
     with Arena() as arena:
         memory = arena.alloc(8)
         numbers = (ctypes.c_uint32 * 2).from_buffer(memory)
@@ -121,8 +122,6 @@ def test_memory_keeps_its_arena():
 
 def test_arena_does_not_keep_memory():
     """As many Memory objects as are alive are known to the arena, and no more: a million come and go."""
-    import sys
-
     with Arena(1 << 30) as arena:
         arena.alloc(1, 1)
         before = sys.getallocatedblocks()
@@ -222,8 +221,6 @@ def test_slack_overwritten():
 
 @pytest.mark.parametrize("fence", FENCES)
 def test_protection_decides_what_a_buffer_may(fence):
-    import ctypes
-
     with Arena(64 * PAGE, fence=fence) as arena:
         memory = arena.alloc(PAGE, PAGE)
         with arena.protected(Prot.READ):
@@ -275,6 +272,22 @@ def test_memory_in_a_range_protected_ahead():
         across = arena.alloc(1, 1)
         assert not memoryview(across).readonly
         assert code_of(arena.alloc, 10, zeroed=True) == errno.EACCES
+
+
+@pytest.mark.parametrize("owner", [lambda **options: Arena(1 << 20, fence="end", **options), Heap], ids=["arena", "heap"])
+def test_guards_by_userfault(owner):
+    try:
+        made = owner(guard_kind="userfault")
+    except vmarena.Error as error:
+        pytest.skip(f"no guards by userfaultfd here: {error.strerror}")
+    with made:
+        memory = made.alloc(10, 1)
+        assert made.stats().guard_kind == GuardKind.USERFAULT
+        for read in (lambda: vmarena.read(memory, 11), lambda: vmarena.call(ctypes.string_at, memory.address, 11)):
+            with pytest.raises(vmarena.Fault) as caught:
+                read()
+            assert (caught.value.kind, caught.value.distance, caught.value.object_size) == (Kind.OVERRUN, 1, 10)
+            assert caught.value.signal == signal.SIGBUS
 
 
 @pytest.mark.parametrize("guard_kind", ["marker", "protect"])
@@ -427,8 +440,6 @@ def test_heap_slack():
 
 
 def test_heap_slack_of_a_forgotten_object_is_told(recwarn):
-    import sys
-
     told = []
     before, sys.unraisablehook = sys.unraisablehook, lambda args: told.append((args.exc_type, str(args.exc_value)))
     try:
@@ -505,8 +516,6 @@ def test_zeroed_needs_to_write():
 
 
 def test_nothing_leaks(tmp_path):
-    import sys
-
     (tmp_path / "file").write_bytes(b"x" * PAGE)
 
     def use_everything():

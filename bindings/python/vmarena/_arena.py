@@ -65,6 +65,7 @@ class GuardKind(Named):
     AUTO = "auto"
     MARKER = "marker"
     PROTECT = "protect"
+    USERFAULT = "userfault"
 
 
 class CommitPolicy(Named):
