@@ -12,6 +12,15 @@
 
 /* ---- attributing a fault to an object ------------------------------------------------------------------------------------- */
 
+/*
+ * Another thread may release the region at any moment, and its record, which is zeroed first, may become another region's.
+ * What the owner is asked with is therefore a copy that was complete while the region was registered.
+ */
+static bool copy_region(struct vmarena_region *copy, const struct vmarena_region *region) {
+    *copy = *region;
+    return copy->attribute != NULL && copy->owner != NULL && vmarena_registry_find((uintptr_t)copy->outer) == region;
+}
+
 static void copy_name(struct vmarena_fault *fault, const struct vmarena_region *region) {
     fault->owner = region->owner;
     for (size_t i = 0; i + 1 < sizeof fault->owner_name && region->name[i] != '\0'; i++)
@@ -35,12 +44,19 @@ static const struct vmarena_region *find_nearest(uintptr_t address) {
 
 /* Memory that is not ours: where nothing is mapped, the nearest region of ours is named. */
 static void attribute_stray(struct vmarena_fault *fault) {
-    if (fault->kind != VMARENA_FAULT_UNMAPPED) return;
+    struct vmarena_region copy;
     const struct vmarena_region *nearest = find_nearest((uintptr_t)fault->address);
-    if (nearest == NULL) return;
-    nearest->attribute(nearest, fault);
+    if (nearest == NULL || !copy_region(&copy, nearest)) return;
+    copy.attribute(&copy, fault);
     fault->kind = VMARENA_FAULT_UNMAPPED;
-    copy_name(fault, nearest);
+    copy_name(fault, &copy);
+}
+
+static void attribute_ours(struct vmarena_fault *fault, const struct vmarena_region *region) {
+    struct vmarena_region copy;
+    if (!copy_region(&copy, region)) return; /* released meanwhile: the signal's own kind stands */
+    copy_name(fault, &copy);
+    copy.attribute(&copy, fault);
 }
 
 static void attribute(struct vmarena_fault *fault, const struct vmarena_region *region,
@@ -50,11 +66,8 @@ static void attribute(struct vmarena_fault *fault, const struct vmarena_region *
                                                     .scope_limit = thread.top,
                                                     .depth = outer.depth + 1};
     fault->kind = vmarena_prim_fault_kind(fault->signo, fault->code);
-    if (region == NULL) attribute_stray(fault);
-    else {
-        copy_name(fault, region);
-        region->attribute(region, fault);
-    }
+    if (region != NULL) attribute_ours(fault, region);
+    else if (fault->kind == VMARENA_FAULT_UNMAPPED) attribute_stray(fault);
     thread.handler = outer;
 }
 

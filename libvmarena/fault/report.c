@@ -40,7 +40,8 @@ void vmarena_fault_report(const struct vmarena_fault *fault, const struct vmaren
     char buffer[REPORT_SIZE];
     struct vmarena_text text = {.start = buffer, .size = sizeof buffer};
     add_sentence(&text, fault);
-    if (region->history != NULL) region->history(region, fault, &text);
+    vmarena_history_fn *history = region->history;
+    if (history != NULL && fault->owner != NULL) history(fault->owner, fault, &text);
     /* One call, so that the reports of two threads do not mix. */
     vmarena_prim_write(fd, buffer, vmarena_text_length(&text));
 }

@@ -284,7 +284,6 @@ bool vmarena_slot_object(const struct vmarena_heap *heap, const struct vmarena_s
 void vmarena_heap_attribute(const struct vmarena_region *region, struct vmarena_fault *fault);
 
 /* Where the object of a fault was allocated and freed. Signal-safe. */
-void vmarena_heap_history(const struct vmarena_region *region, const struct vmarena_fault *fault,
-                          struct vmarena_text *text);
+void vmarena_heap_history(const void *owner, const struct vmarena_fault *fault, struct vmarena_text *text);
 
 #endif

@@ -139,9 +139,8 @@ static void add_event(struct vmarena_text *text, const struct vmarena_heap *heap
     }
 }
 
-void vmarena_heap_history(const struct vmarena_region *region, const struct vmarena_fault *fault,
-                          struct vmarena_text *text) {
-    const struct vmarena_heap *heap = region->owner;
+void vmarena_heap_history(const void *owner, const struct vmarena_fault *fault, struct vmarena_text *text) {
+    const struct vmarena_heap *heap = owner;
     struct vmarena_heap_object object;
     const struct vmarena_slot *slot = vmarena_owner_of(heap, (uintptr_t)fault->address);
     if (slot == NULL || !vmarena_slot_object(heap, slot, &object)) return;

@@ -36,8 +36,7 @@ typedef void vmarena_attribute_fn(const struct vmarena_region *region, struct vm
  * Adds what the owner knows of the object of an attributed fault: lines that start with two spaces and end with a newline.
  * Called in the signal handler, as the function above.
  */
-typedef void vmarena_history_fn(const struct vmarena_region *region, const struct vmarena_fault *fault,
-                                struct vmarena_text *text);
+typedef void vmarena_history_fn(const void *owner, const struct vmarena_fault *fault, struct vmarena_text *text);
 
 struct vmarena_region {
     char *base;  /* the usable part */

@@ -13,6 +13,7 @@
 
 #include "prim/prim.h"
 #include "region/region.h"
+#include "region/registry.h"
 #include "support.h"
 
 static size_t page;
@@ -242,6 +243,32 @@ static void test_foreign_memory(void **state) {
                  .kind = VMARENA_FAULT_PROTECTED);
     munmap(none, page);
     munmap(readonly, page);
+}
+
+static void never_asked(const struct vmarena_region *region, struct vmarena_fault *fault) {
+    (void)region;
+    fault->object = fault->address;
+}
+
+/* A region whose record another thread takes anew, and zeroes, after a handler has found it. */
+static void test_nearest_region_is_being_released(void **state) {
+    (void)state;
+    static struct vmarena_region region; /* as a pool's: never unmapped */
+    struct vmarena_fault fault;
+    char *nowhere = hole();
+    ready();
+    region = (struct vmarena_region){
+        .outer = nowhere + 2 * page, .outer_size = page, .owner = &region, .attribute = never_asked, .name = "gone"};
+    assert_int_equal(vmarena_registry_add((uintptr_t)region.outer, (uintptr_t)region.outer + page, &region), 0);
+    assert_int_equal(vmarena_try_any(poke_body, nowhere, &fault), 1);
+    assert_ptr_equal(fault.object, nowhere);
+    region.attribute = NULL;
+    assert_int_equal(vmarena_try_any(poke_body, nowhere, &fault), 1);
+    vmarena_registry_remove((uintptr_t)nowhere + 2 * page, (uintptr_t)nowhere + 3 * page);
+    assert_fault(&fault, .signo = SIGSEGV, .address = nowhere, .access = VMARENA_ACCESS_WRITE,
+                 .kind = VMARENA_FAULT_UNMAPPED);
+    assert_null(fault.owner);
+    assert_string_equal(fault.owner_name, "");
 }
 
 /* Past the guard, which no region holds: the nearest memory of ours is named, and the kind says that it is only near. */
@@ -1200,6 +1227,7 @@ int main(void) {
         cmocka_unit_test(test_bump_edges),
         cmocka_unit_test(test_protections),
         cmocka_unit_test(test_foreign_memory),
+        cmocka_unit_test(test_nearest_region_is_being_released),
         cmocka_unit_test(test_nearest_owner),
         cmocka_unit_test(test_execution),
         cmocka_unit_test(test_truncated_file),
