@@ -5,6 +5,7 @@
  * the two functions here in front of the C library's (--wrap).
  */
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,17 +14,27 @@
 
 #include "vmarena.h"
 
+#include "prim/prim.h"
 #include "support.h"
 
 static int atfork_failures, key_failures;
 static int atfork_calls, key_calls;
+
+/* With pauses, the thread that has just registered fork handlers waits before it can make a note of it. */
+static bool pauses;
+static sem_t paused, resumed;
 
 int __real_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 int __wrap_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 int __wrap_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
     atfork_calls++;
     if (atfork_failures > 0 && atfork_failures-- > 0) return ENOMEM;
-    return __real_pthread_atfork(before, parent, child);
+    int error = __real_pthread_atfork(before, parent, child);
+    if (pauses) {
+        sem_post(&paused);
+        sem_wait(&resumed);
+    }
+    return error;
 }
 
 int __real_pthread_key_create(pthread_key_t *key, void (*destroy)(void *));
@@ -128,10 +139,73 @@ static void test_a_scope(void **state) {
     assert_runs(open_scope, NULL);
 }
 
+/* ---- vmarena_prim_once -------------------------------------------------------------------------------------------- */
+
+static struct vmarena_prim_once once;
+static int attempts;
+static int fail_twice(void) { return ++attempts <= 2 ? -EAGAIN : 0; }
+
+static void test_errors_are_not_remembered(void **state) {
+    (void)state;
+    assert_int_equal(vmarena_prim_once(&once, fail_twice), -EAGAIN);
+    assert_int_equal(vmarena_prim_once(&once, fail_twice), -EAGAIN);
+    assert_int_equal(vmarena_prim_once(&once, fail_twice), 0);
+    assert_int_equal(vmarena_prim_once(&once, fail_twice), 0);
+    assert_int_equal(attempts, 3);
+}
+
+static void *caps_in_thread(void *arg) {
+    struct vmarena_caps caps;
+    CHECK(vmarena_caps(&caps) == 0);
+    return arg;
+}
+
+static void create_and_destroy(void *arg) {
+    struct vmarena *arena;
+    (void)arg;
+    CHECK(vmarena_create(&arena, NULL) == 0);
+    vmarena_destroy(arena);
+}
+
+/* The child cannot know that the handlers are registered: it registers them again, and goes on to fork. */
+static void fork_as_a_child(void *arg) {
+    pauses = false;
+    create_and_destroy(arg);
+    CHECK(atfork_calls == 2);
+    CHECK(run_child(create_and_destroy, NULL) == 0);
+}
+
+static void fork_in_the_middle(void *arg) {
+    pthread_t thread;
+    (void)arg;
+    CHECK(sem_init(&paused, 0, 0) == 0 && sem_init(&resumed, 0, 0) == 0);
+    pauses = true;
+    CHECK(pthread_create(&thread, NULL, caps_in_thread, NULL) == 0);
+    CHECK(sem_wait(&paused) == 0);
+    CHECK(run_child(fork_as_a_child, NULL) == 0);
+    pauses = false;
+    CHECK(sem_post(&resumed) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    create_and_destroy(NULL);
+    CHECK(atfork_calls == 1);
+    CHECK(run_child(create_and_destroy, NULL) == 0);
+}
+
+static void test_a_fork_in_the_middle(void **state) {
+    (void)state;
+    skip_under_tsan("a child of several threads may not create any");
+    assert_runs(fork_in_the_middle, NULL);
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_an_arena),       cmocka_unit_test(test_a_heap),  cmocka_unit_test(test_caps),
-        cmocka_unit_test(test_fault_handlers), cmocka_unit_test(test_a_scope),
+        cmocka_unit_test(test_an_arena),
+        cmocka_unit_test(test_a_heap),
+        cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_fault_handlers),
+        cmocka_unit_test(test_a_scope),
+        cmocka_unit_test(test_errors_are_not_remembered),
+        cmocka_unit_test(test_a_fork_in_the_middle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
