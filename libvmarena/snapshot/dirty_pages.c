@@ -8,36 +8,17 @@
 #include "base/rounding.h"
 #include "snapshot/snapshot.h"
 
-/* Joins what lies side by side. */
-struct runs {
-    struct vmarena_pages pending;
-    vmarena_pages_fn *function;
-    void *arg;
-};
-
-static int flush(struct runs *runs) {
-    struct vmarena_pages pages = runs->pending;
-    runs->pending.end = 0;
-    return pages.end != 0 ? runs->function(&pages, runs->arg) : 0;
-}
-
-static int add(struct runs *runs, const char *start, size_t size) {
+static int add(struct vmarena_prim_page_runs *runs, const char *start, size_t size) {
     uint64_t from = (uintptr_t)start;
-    if (runs->pending.end == from && from != 0) {
-        runs->pending.end += size;
-        return 0;
-    }
-    int result = flush(runs);
-    runs->pending = (struct vmarena_pages){from, from + size, VMARENA_PAGE_DIRTY};
-    return result;
+    return vmarena_prim_page_runs_add(runs, from, from + size, VMARENA_PAGE_DIRTY);
 }
 
 static int add_pages(const struct vmarena_pages *pages, void *arg) {
-    return add(arg, (const char *)(uintptr_t)pages->start, (size_t)(pages->end - pages->start));
+    return vmarena_prim_page_runs_add(arg, pages->start, pages->end, VMARENA_PAGE_DIRTY);
 }
 
 static int list_tracked(struct vmarena_arena *arena, struct vmarena_snapshot *snapshot, size_t size,
-                        struct runs *runs) {
+                        struct vmarena_prim_page_runs *runs) {
     size_t page = vmarena_prim_page_size(), at = 0, end;
     int result = 0;
     vmarena_history_collect(vmarena_history_of(arena), false);
@@ -48,7 +29,8 @@ static int list_tracked(struct vmarena_arena *arena, struct vmarena_snapshot *sn
     return result;
 }
 
-static int list_compared(const struct vmarena_arena *arena, const char *saved, size_t size, struct runs *runs) {
+static int list_compared(const struct vmarena_arena *arena, const char *saved, size_t size,
+                         struct vmarena_prim_page_runs *runs) {
     size_t page = vmarena_prim_page_size(), at = 0;
     int result = 0;
     for (; result == 0 && (at = vmarena_snapshot_next_difference(arena, saved, at, size)) < size; at += page)
@@ -58,7 +40,7 @@ static int list_compared(const struct vmarena_arena *arena, const char *saved, s
 
 /* Where the arena shows another file by now, after a second snapshot, the two are compared. */
 static int list_file(const struct vmarena_arena *arena, const struct vmarena_snapshot *snapshot, size_t size,
-                     struct runs *runs) {
+                     struct vmarena_prim_page_runs *runs) {
     void *saved;
     int result = vmarena_memfile_written(&arena->memfile, snapshot->file, size, add_pages, runs);
     if (result != -EOPNOTSUPP) return result;
@@ -69,7 +51,8 @@ static int list_file(const struct vmarena_arena *arena, const struct vmarena_sna
     return result;
 }
 
-static int list(struct vmarena_arena *arena, struct vmarena_snapshot *snapshot, size_t size, struct runs *runs) {
+static int list(struct vmarena_arena *arena, struct vmarena_snapshot *snapshot, size_t size,
+                struct vmarena_prim_page_runs *runs) {
     if (size == 0) return 0;
     if (snapshot->tracking == VMARENA_TRACK_FILE) return list_file(arena, snapshot, size, runs);
     if (vmarena_snapshot_is_tracked(snapshot)) return list_tracked(arena, snapshot, size, runs);
@@ -83,10 +66,10 @@ int vmarena_dirty_pages(struct vmarena *handle, struct vmarena_snapshot *snapsho
     int error = vmarena_snapshot_check_pair(arena, snapshot);
     if (error != 0) return error;
     if (function == NULL) return vmarena_fail(-EINVAL, "vmarena_dirty_pages: no function (NULL)");
-    struct runs runs = {.function = function, .arg = arg};
+    struct vmarena_prim_page_runs runs = {.function = function, .arg = arg, .wanted = VMARENA_PAGE_DIRTY};
     size_t used = vmarena_round_up(vmarena_arena_form(arena).used, vmarena_prim_page_size());
     size_t common = used < snapshot->size ? used : snapshot->size;
     int result = list(arena, snapshot, common, &runs);
     if (result == 0 && used > common) result = add(&runs, arena->region.base + common, used - common);
-    return result == 0 ? flush(&runs) : result;
+    return result == 0 ? vmarena_prim_page_runs_flush(&runs) : result;
 }
