@@ -27,7 +27,7 @@ static const struct {
 #define TAKEN (sizeof taken / sizeof taken[0])
 static struct sigaction before[TAKEN];
 
-/* SA_RESTART: a wait for the child is not interrupted by what is passed on. */
+/* SA_RESTART: passing a signal on does not interrupt the wait for the child. */
 static void take_signals(void (*on_child_signal)(int)) {
     for (size_t i = 0; i < TAKEN; i++) {
         struct sigaction action = {.sa_flags = SA_RESTART};
@@ -47,13 +47,13 @@ void vmarena_child_stop_passing(void) { receiver = 0; }
 
 /* ---- start ---- */
 
-/* What the child says: one with error 0 before execve(2), and another with its errno if that fails. */
+/* The child sends one with error 0 before execve(2), and a second one with errno if that fails. */
 struct message {
     int error;
     uint64_t minor_faults, major_faults;
 };
 
-/* Messages are shorter than PIPE_BUF, so that they arrive whole or not at all; one cut short counts as not at all. */
+/* Messages are shorter than PIPE_BUF and arrive whole or not at all. */
 static bool receive(int fd, struct message *message) {
     ssize_t got;
     *message = (struct message){.error = ECHILD};
@@ -90,7 +90,7 @@ static void close_both(const int ends[2]) {
     close(ends[1]);
 }
 
-/* The answer's end is closed by a successful execve(2). */
+/* A successful execve(2) closes the child's end of the pipe. */
 static int hear_from(struct vmarena_child *child, int answer) {
     struct message first, second;
     if (!receive(answer, &first)) return -ECHILD;
@@ -99,7 +99,7 @@ static int hear_from(struct vmarena_child *child, int answer) {
     return receive(answer, &second) ? -second.error : 0;
 }
 
-/* Signals are blocked meanwhile: what is to be passed on waits until there is somebody to pass it on to. */
+/* Signals are blocked meanwhile, so that one to be passed on waits until there is a child to receive it. */
 static int start_with_pipes(struct vmarena_child *child, const struct vmarena_child_options *options, int go[2],
                             int answer[2]) {
     sigset_t all, mask;
@@ -145,7 +145,7 @@ int vmarena_child_start(struct vmarena_child *child, const struct vmarena_child_
 
 /* ---- end ---- */
 
-/* Our own parent, a shell perhaps, is to see the same signal. One core file is enough: ours would be the second. */
+/* Our own parent, such as a shell, should see the same signal. No core file: the child has left one already. */
 int vmarena_child_end_alike(int status) {
     if (WIFEXITED(status)) return WEXITSTATUS(status);
     struct rlimit none = {0, 0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program run as a child of the command: started, with its errors known, and with the signals passed on that are meant
- * for it. One child at a time. Linux.
+ * Runs a program as a child of the command: reports why it could not start, and passes on the signals that are meant for it.
+ * One child at a time. Linux.
  */
 #ifndef VMARENA_TOOLS_CHILD_H
 #define VMARENA_TOOLS_CHILD_H
@@ -25,23 +25,22 @@ struct vmarena_child {
 };
 
 /*
- * Takes the signals over, as vmarena_child_take_signals() says, and starts the program. 0, or a negative errno: the
- * program's if execve(2) failed, -ECHILD where the child ended before it got there. Then no child is left, and the signals
- * are as before.
+ * Takes over the signals listed below and starts the program. Returns 0 or a negative errno: that of execve(2) if it failed,
+ * -ECHILD if the child ended before it got there. After an error there is no child, and the signals are as before.
  */
 int vmarena_child_start(struct vmarena_child *child, const struct vmarena_child_options *options);
 
 /*
- * From start to release: SIGINT and SIGQUIT, which the terminal sends to the program as well, are ignored; SIGTERM, SIGHUP,
+ * Undoes what start did to the signals. In between, SIGINT and SIGQUIT, which the terminal sends to the program as well, are ignored; SIGTERM, SIGHUP,
  * SIGUSR1, SIGUSR2 and SIGCONT are passed on to the program, unless they were ignored before, as under nohup(1). SIGXFSZ is
  * ignored: beyond RLIMIT_FSIZE a write fails with EFBIG.
  */
 void vmarena_child_release_signals(void);
 
-/* To be called before the child is waited for: its number may be another process's from then on. */
+/* Call this before waiting for the child: afterwards its process number may belong to another process. */
 void vmarena_child_stop_passing(void);
 
-/* Ends this process as the child ended, by the same signal where it was one; or returns the exit code to end with. */
+/* Dies of the signal that the child died of, or returns the exit code to end with. */
 int vmarena_child_end_alike(int status);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "escape.h"
 
-/* Twice the longest path, and words. */
+/* Room for two paths and a sentence. */
 #define LINE (2 * PATH_MAX + 512)
 
 int vmarena_complain(int code, const char *command, const char *format, ...) {

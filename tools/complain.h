@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What the commands say on standard error. */
+/* Error messages of the commands. */
 #ifndef VMARENA_TOOLS_COMPLAIN_H
 #define VMARENA_TOOLS_COMPLAIN_H
 
-#define VMARENA_EXIT_FAILED 1 /* the arguments were fine, the system was not: one line on standard error */
+#define VMARENA_EXIT_FAILED                                                                                            \
+    1 /* the arguments were valid, but the system reported an error: one line on standard error */
 
-/* One line, "vmarena COMMAND: ..." or, without a command, "vmarena: ...", in which names are harmless for a terminal (see escape.h). Returns code. */
+/* Prints one line on standard error, "vmarena COMMAND: ..." or, with a null command, "vmarena: ...", escaped for a terminal
+ * (see escape.h). Returns code. */
 int vmarena_complain(int code, const char *command, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "escape.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define REPLACEMENT 0xfffd /* REPLACEMENT CHARACTER */
@@ -33,7 +34,7 @@ static bool is_harmful(struct character c) {
            point == 0x200f || (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
 }
 
-/* Writes one character for an output, with its bytes as they are in the string. */
+/* Writes one character, whose bytes are at `at`. */
 typedef void write_fn(struct vmarena_text *text, struct character c, const char *at);
 
 static void copy(struct vmarena_text *text, struct character c, const char *at) {
@@ -87,13 +88,4 @@ void vmarena_escape_json(struct vmarena_text *text, const char *string) {
     vmarena_text_char(text, '"');
     (void)write_each(text, string, SIZE_MAX, write_json);
     vmarena_text_char(text, '"');
-}
-
-bool vmarena_escape_is_harmless(const char *string) {
-    for (; *string != '\0';) {
-        struct character c = decode((const unsigned char *)string);
-        if (is_harmful(c)) return false;
-        string += c.bytes;
-    }
-    return true;
 }

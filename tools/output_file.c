@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* O_NONBLOCK: a FIFO without a reader fails with ENXIO instead of waiting for one. O_TRUNC waits for the owner's check. */
+/* O_NONBLOCK: opening a FIFO without a reader fails with ENXIO instead of waiting. O_TRUNC is absent because the owner is
+ * checked first. */
 #define FLAGS (O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
 static bool is_own_link(const char *path) {

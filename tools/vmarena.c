@@ -15,15 +15,15 @@ struct command {
 
 static const struct command commands[] = {
     {"guard", vmarena_command_guard, "run a program with every heap object against a guard page"},
-    {"maps", vmarena_command_maps, "the mappings of a process, and whose they are"},
+    {"maps", vmarena_command_maps, "print the mappings of a process and their owners"},
     {"picture", vmarena_command_picture, "draw the address space of a process, as SVG or HTML"},
-    {"watch", vmarena_command_watch, "the same in the terminal, while the process runs"},
+    {"watch", vmarena_command_watch, "draw it in the terminal while the process runs"},
     {"stat", vmarena_command_stat, "run a program and count its page faults"},
-    {"caps", vmarena_command_caps, "what this system can do"},
+    {"caps", vmarena_command_caps, "print what this system can do"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
-/* What standard output came to. */
+/* Flushes standard output and returns the exit code. */
 static int finish(void) {
     if (fflush(stdout) == 0) return 0;
     fprintf(stderr, "vmarena: writing: %s\n", strerror(errno));
@@ -33,7 +33,7 @@ static int finish(void) {
 static int help(FILE *out) {
     fputs("usage: vmarena COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fputs("\nvmarena COMMAND --help tells more; vmarena --version tells which this is.\n", out);
+    fputs("\nvmarena COMMAND --help describes a command; vmarena --version prints the version.\n", out);
     return out == stdout ? finish() : VMARENA_EXIT_USAGE;
 }
 

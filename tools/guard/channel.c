@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* The name is gone before anybody else can open it; the program opens it by our descriptor. */
+/* The name is removed at once: the program opens the file through our descriptor. */
 static int open_in(const char *folder) {
     char path[PATH_MAX];
     int length = snprintf(path, sizeof path, "%s/vmarena-guard-XXXXXX", folder);
@@ -30,8 +30,8 @@ static int open_memory(void) {
 }
 
 /*
- * RLIMIT_FSIZE counts for memory files, too, but is meant for what the program writes: the soft limit is lifted meanwhile.
- * SIGXFSZ is ignored, so that a hard limit is an error (EFBIG) and not the end.
+ * RLIMIT_FSIZE applies to memory files, too, although it is meant for the program's own files: the soft limit is raised to
+ * the hard one meanwhile. SIGXFSZ is ignored, so that the hard limit causes an error (EFBIG) and not the end.
  */
 static bool set_size(int fd) {
     struct rlimit limit, lifted;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `vmarena guard`: what the user says, made into a run; see run.c for the run itself. */
+/* `vmarena guard`: its options and arguments; see run.c for the run itself. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 
 #define usage_error(...) vmarena_complain(VMARENA_EXIT_USAGE, "guard", __VA_ARGS__)
 
-/* ---- options that are the command's alone ---- */
+/* ---- options that only the command uses ---- */
 
 enum own { OWN_REPORT, OWN_FORMAT, OWN_SUPPRESS, OWN_SUPPRESSIONS, OWN_SYMBOLIZER, OWN_COLOUR, OWN_QUIET, OWN_HELP };
 
@@ -114,7 +114,7 @@ static size_t find_own(const char *name, size_t length) {
     return OWN_OPTIONS;
 }
 
-/* One option at arguments[*at], which is left at its last word. */
+/* Takes the option at arguments[*at], and leaves *at at its last word. */
 static int take_option(struct vmarena_run *run, int count, char **arguments, int *at) {
     const char *name = arguments[*at] + 2, *why;
     size_t length = strcspn(name, "="), own = find_own(name, length);
@@ -134,7 +134,7 @@ static int take_option(struct vmarena_run *run, int count, char **arguments, int
     return usage_error("--%s: '%s' %s", option->name, value, why);
 }
 
-/* "name=value" out of the environment variable, or "name" where the option takes none. */
+/* Takes "name=value" from the environment variable, or "name" if the option takes no value. */
 static int take_piece(struct vmarena_run *run, char *piece) {
     const char *bad, *why = NULL;
     size_t name = strcspn(piece, "="), own = find_own(piece, name), length = strlen(piece);
@@ -149,11 +149,11 @@ static int take_piece(struct vmarena_run *run, char *piece) {
 
 static int take_environment(struct vmarena_run *run) {
     const char *value = getenv(VMARENA_GUARD_VARIABLE);
-    char *rest = strdup(value == NULL ? "" : value), *piece; /* kept: the options point into it */
+    char *rest = strdup(value == NULL ? "" : value), *piece; /* not freed, because the options point into it */
     int error = rest == NULL ? usage_error("out of memory") : 0;
     while (error == 0 && (piece = strsep(&rest, ",")) != NULL)
         if (*piece != '\0') error = take_piece(run, piece);
-    run->options.channel[0] = '\0'; /* where this command is itself run under guard */
+    run->options.channel[0] = '\0'; /* this command may itself run under guard */
     run->options.root = 0;
     return error;
 }
@@ -164,7 +164,7 @@ static bool is_wanted(char **arguments, int count, const char *option) {
     return false;
 }
 
-/* Beside the command in a build directory, or where it was installed. */
+/* The library is beside the command in a build directory, or where it was installed. */
 static int find_preload(char *path, size_t size) {
     ssize_t length = readlink("/proc/self/exe", path, size - 1);
     char *slash = length > 0 ? (path[length] = '\0', strrchr(path, '/')) : NULL;
@@ -192,7 +192,7 @@ static int contradict(const char *one, const char *other) {
     return usage_error("%s and %s contradict each other", one, other);
 }
 
-/* Options that are fine by themselves. */
+/* Checks options that are valid each but not together. */
 static int check_options(const struct vmarena_run *run) {
     const struct vmarena_guard_options *options = &run->options;
     struct vmarena_caps caps;

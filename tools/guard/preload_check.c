@@ -47,8 +47,8 @@ bool vmarena_program_find(const char *name, char *path, size_t size, const char 
 
 /* ---- what it is ---- */
 
-#define SCRIPT_DEPTH 5  /* as deep as the kernel goes: exec_binprm() in Linux's fs/exec.c */
-#define SCRIPT_LINE 256 /* and as far as it reads */
+#define SCRIPT_DEPTH 5  /* the kernel's own limit: exec_binprm() in Linux's fs/exec.c */
+#define SCRIPT_LINE 256 /* bytes that the kernel reads: BINPRM_BUF_SIZE */
 
 /* The interpreter of "#!interpreter argument", into line; NULL: not a script. */
 static char *script_interpreter(const char *path, char line[SCRIPT_LINE]) {
@@ -62,7 +62,7 @@ static char *script_interpreter(const char *path, char line[SCRIPT_LINE]) {
     return *start == '\0' ? NULL : start;
 }
 
-/* Where the kernel sets AT_SECURE, the dynamic linker preloads nothing from where we are (ld.so(8)). */
+/* Where the kernel sets AT_SECURE, the dynamic linker ignores LD_PRELOAD outside its standard folders (ld.so(8)). */
 static const char *is_privileged(const char *path) {
     struct stat status;
     if (stat(path, &status) != 0) return NULL;
@@ -76,7 +76,7 @@ static bool refuse(char *why, size_t size, const char *path, const char *reason)
     return false;
 }
 
-/* Its allocations are the sanitizer's own business, which also wants to be the first library of all. */
+/* A sanitizer replaces malloc itself, and must be the first library that is loaded. */
 static bool has_sanitizer(const struct vmarena_elf *elf) {
     return vmarena_elf_needed(elf, "libasan.") != NULL || vmarena_elf_needed(elf, "libtsan.") != NULL ||
            vmarena_elf_needed(elf, "liblsan.") != NULL;
@@ -95,7 +95,7 @@ static bool check_elf(const struct vmarena_elf *program, const struct vmarena_el
         (void)snprintf(reason, sizeof reason, "uses another C library (loaded by %.100s)", loader);
         return refuse(why, size, path, reason);
     }
-    /* A program's own functions come before those of what is preloaded. */
+    /* A program's own functions take precedence over preloaded ones. */
     if (vmarena_elf_offers(program, "malloc")) return refuse(why, size, path, "has a malloc of its own");
     return !has_sanitizer(program) || refuse(why, size, path, "is built with a sanitizer, which has its own malloc");
 }

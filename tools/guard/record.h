@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the preloaded malloc tells `vmarena guard`: memory shared by the command, the program and its children, so that
- * nothing of the program's (descriptors, standard error, signals) is needed, and what was told outlives the program.
+ * The report channel from the preloaded malloc to `vmarena guard`: memory shared by the command, the program and its
+ * children. It needs none of the program's descriptors or signals, and reports outlive the program.
  */
 #ifndef VMARENA_TOOLS_RECORD_H
 #define VMARENA_TOOLS_RECORD_H
@@ -28,7 +28,7 @@ enum vmarena_report_kind {
 
 enum vmarena_report_access { VMARENA_BY_UNKNOWN, VMARENA_BY_READ, VMARENA_BY_WRITE, VMARENA_BY_EXEC };
 
-/* Where it was found. A system call: its name is in `call_name`. */
+/* Where the error was found; the name of a system call is in `call_name`. */
 enum vmarena_report_call {
     VMARENA_FOUND_AT_ACCESS,
     VMARENA_FOUND_IN_ALLOC,
@@ -81,24 +81,24 @@ struct vmarena_report {
     uint8_t readable[VMARENA_REPORT_BYTES];
 };
 
-/* One process's figures, as of its end or of some allocations before it. */
+/* The figures of one process, at its end or a few allocations before. */
 struct vmarena_guard_figures {
     _Atomic uint32_t process; /* 0: free */
     uint32_t unused;
     _Atomic uint64_t guarded, unguarded, unsampled, failed;
     _Atomic uint64_t live_peak, page_peak;
-    _Atomic uint64_t errors, repeated; /* repeated: of the same place, not reported again */
+    _Atomic uint64_t errors, repeated; /* repeated: at a place that was reported before */
 };
 
-#define VMARENA_CHANNEL_MAGIC UINT32_C(0x564d4732) /* changes with the layout: "VMG2" */
+#define VMARENA_CHANNEL_MAGIC UINT32_C(0x564d4732) /* changes with the layout or the enumerations: "VMG2" */
 #define VMARENA_CHANNEL_PROCESSES 4096
 #define VMARENA_CHANNEL_REPORTS 1024
 
 struct vmarena_channel {
     uint32_t magic, size;                /* size: of this structure */
     _Atomic uint32_t events;             /* a futex: changes with every report */
-    _Atomic uint32_t processes, reports; /* taken; they go on counting where the arrays are full */
-    _Atomic uint32_t closed;             /* 1: the command does not read any more */
+    _Atomic uint32_t processes, reports; /* entries taken; they count on when the arrays are full */
+    _Atomic uint32_t closed;             /* 1: the command no longer reads */
     struct vmarena_guard_figures figures[VMARENA_CHANNEL_PROCESSES];
     struct vmarena_report report[VMARENA_CHANNEL_REPORTS];
 };

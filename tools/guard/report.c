@@ -32,7 +32,7 @@ static const char *const call_names[] = {"access", "allocation", "free", "reallo
 
 static void add(struct vmarena_text *text, const char *string) { vmarena_text_add(text, string); }
 
-/* What the program, its files or its symbols are called. */
+/* A name of the program, its files or its symbols. */
 static void add_foreign(struct vmarena_text *text, const char *name) {
     (void)vmarena_escape_terminal(text, name, SIZE_MAX);
 }
@@ -46,7 +46,7 @@ static void add_object(struct vmarena_text *text, const struct vmarena_report *r
     add(text, "-byte object");
 }
 
-/* "1 byte past the end of a 24-byte object"; inside it: "at byte 5 of ..." counted from 0. */
+/* "1 byte past the end of a 24-byte object"; inside it: "at offset 5 of ...". */
 static void add_place(struct vmarena_text *text, const struct vmarena_report *report) {
     if (report->distance == 0) {
         add(text, "at offset ");

@@ -11,7 +11,7 @@
 #include "record.h"
 #include "base/text.h"
 
-/* What a program counter is called; more than one where functions were inlined, the innermost first. */
+/* The name of a program counter. There are several where functions were inlined, the innermost first. */
 struct vmarena_name {
     const char *function; /* NULL: not known */
     uint64_t offset;      /* in the function, where there is no line */

@@ -37,7 +37,7 @@ static bool wants_colour(const struct vmarena_run *run, int fd) {
     return isatty(fd) && (refused == NULL || *refused == '\0') && (terminal == NULL || strcmp(terminal, "dumb") != 0);
 }
 
-/* False after a complaint. */
+/* Returns false after an error message. */
 static bool open_output(const struct vmarena_run *run, struct output *out) {
     const char *why;
     *out = (struct output){.fd = STDERR_FILENO, .json = run->json != 0};
@@ -97,7 +97,7 @@ static bool matches(const struct vmarena_run *run, const struct vmarena_report *
     return false;
 }
 
-/* The stack of the error; what a check found has none, so that its object's allocation must do. */
+/* By the stack of the error; an error that a check found has none, so that its object's allocation decides. */
 static bool is_suppressed(const struct vmarena_run *run, const struct vmarena_report *report) {
     bool no_stack = report->access_stack.count == 0;
     return run->pattern_count > 0 && matches(run, report, no_stack ? &report->alloc_stack : &report->access_stack);
@@ -114,7 +114,7 @@ static void show(struct output *out, const struct vmarena_report *report) {
 
 static void futex_wake(_Atomic uint32_t *word) { (void)syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }
 
-/* The program waits for the verdict where it is to stop at an error. */
+/* With stop=yes the program waits for the verdict. */
 static void give_verdict(struct vmarena_report *shared, uint32_t verdict) {
     atomic_store(&shared->verdict, verdict);
     futex_wake(&shared->verdict);
@@ -139,7 +139,7 @@ static void look_at(const struct vmarena_run *run, struct output *out, struct vm
     give_verdict(shared, suppressed ? 2 : 1);
 }
 
-/* The reports that are there, in the order in which they were begun. `all`: one that was never finished is passed over. */
+/* Reads the reports in the order in which they were begun. all: skips a report that was never finished. */
 static void read_reports(const struct vmarena_run *run, struct output *out, struct vmarena_tally *tally,
                          struct vmarena_channel *channel, bool all) {
     uint32_t there = atomic_load(&channel->reports);
@@ -192,7 +192,7 @@ static bool prepare_program(void *arg) {
     return set_environment(run);
 }
 
-/* The program can write to `events`, too, so that a wait for it may miss the child's end: no wait is longer than this. */
+/* The program can write to `events`, too, and so hide the child's end: no wait lasts longer than this. */
 static const struct timespec longest_wait = {.tv_sec = 1};
 
 static int wait_for(const struct vmarena_run *run, struct output *out, struct vmarena_tally *tally,
@@ -248,7 +248,7 @@ static int finish(const struct vmarena_run *run, const struct vmarena_tally *tal
     return found && run->options.exit_code != 0 ? (int)run->options.exit_code : vmarena_child_end_alike(status);
 }
 
-/* Each side once. A standard input that can be rewound is, for the second run. The exit code is the first run's. */
+/* Runs the program once for each side and rewinds standard input in between, if it can. The exit code is the first run's. */
 static int run_both(struct vmarena_run *run, struct output *out) {
     struct vmarena_tally end = {.read = 0}, start = {.read = 0};
     int status = 0, second_status = 0;

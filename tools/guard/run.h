@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A program run under guard: started, waited for, its reports read, named and written. */
+/* Runs a program under guard: starts it, waits for it, and reads and writes its reports. */
 #ifndef VMARENA_TOOLS_RUN_H
 #define VMARENA_TOOLS_RUN_H
 
@@ -14,16 +14,16 @@
 
 struct vmarena_run {
     struct vmarena_guard_options options;
-    char **arguments; /* the program's, from its name on */
+    char **arguments; /* of the program, its name first */
     char path[PATH_MAX], preload[PATH_MAX];
-    const char *report_path, *symbolizer; /* NULL: standard error; the first found */
+    const char *report_path, *symbolizer; /* NULL: standard error; the first symbolizer found */
     const char *patterns[VMARENA_RUN_PATTERNS];
     size_t pattern_count;
     int json, colour; /* colour 0: on a terminal, 1: always, 2: never */
     bool quiet;
 };
 
-/* The exit code; it does not return where the program died of a signal and no error was found, but dies of that, too. */
+/* Returns the exit code; if the program died of a signal and no error was found, it dies of the same signal instead. */
 int vmarena_run(struct vmarena_run *run);
 
 #endif

@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-/* What is known of one place in one file. */
+/* What is known about one place in one file. */
 struct place {
     char *module;
     uint64_t offset; /* in the file */
@@ -29,7 +29,7 @@ struct place {
 static struct place *buckets[BUCKETS];
 static char tool[4096]; /* "": none */
 
-/* All four speak GNU addr2line's language; llvm-symbolizer when told to. */
+/* All four accept GNU addr2line's options; llvm-symbolizer needs one more to print like it. */
 static const char *const tools[] = {"addr2line", "eu-addr2line", "llvm-addr2line", "llvm-symbolizer"};
 
 bool vmarena_symbols_open(const char *wanted) {
@@ -87,7 +87,7 @@ static void add_name(struct place *place, const char *function, uint64_t into, c
 
 /* ---- from the tool ---- */
 
-/* ARGUMENTS: the tool's, ADDRESSES: how many places one run is asked about. */
+/* ARGUMENTS: options of the tool; ADDRESSES: places that one run is asked for. */
 #define ARGUMENTS 8
 #define ADDRESSES 192
 
@@ -107,7 +107,7 @@ static int spawn_tool(char **arguments, pid_t *child) {
     return -1;
 }
 
-/* "file:line", perhaps with " (discriminator 3)" behind it; "??:0" and "??:?" say that nothing is known. */
+/* "file:line", perhaps followed by " (discriminator 3)"; "??:0" and "??:?" mean unknown. */
 static bool split_line(char *text, unsigned *line) {
     char *space = strstr(text, " (discriminator"), *end;
     if (space != NULL) *space = '\0';
@@ -120,9 +120,9 @@ static bool split_line(char *text, unsigned *line) {
 }
 
 /*
- * What the tool says of one address: pairs of lines, the function and its file, the innermost of inlined ones first.
- * Without debug information its function is only the nearest symbol, which may be another's: the file's own symbol table,
- * which knows sizes, decides then, and the tool's part is the demangled name.
+ * For one address the tool prints pairs of lines, function and place, the innermost of inlined functions first. Without
+ * debug information its function is only the nearest symbol, which may belong to other code: then the file's symbol table,
+ * which has sizes, decides, and the tool contributes the demangled name.
  */
 static void take_pair(struct place *place, const char *function, char *where) {
     unsigned line;
@@ -176,7 +176,7 @@ static void ask(const char *module, struct place **asked, size_t count) {
 
 static bool has_line(const struct place *place) { return place->count > 0 && place->names[0].file != NULL; }
 
-/* Whether a demangled name may stand for the symbol: only a mangled one (Itanium C++ ABI, 5.1; Rust's v0) changes. */
+/* Only mangled symbols (Itanium C++ ABI, 5.1; Rust's v0) have a demangled name. */
 static bool is_mangled(const char *symbol) { return strncmp(symbol, "_Z", 2) == 0 || strncmp(symbol, "_R", 2) == 0; }
 
 static void settle(const struct vmarena_elf *elf, struct place *place) {
@@ -199,7 +199,7 @@ struct query {
 
 static void find_addresses(void *arg) {
     struct query *query = arg;
-    if (vmarena_elf_open(&query->elf, query->module) != 0) return; /* gone: module and offset must do */
+    if (vmarena_elf_open(&query->elf, query->module) != 0) return; /* gone: module and offset are printed instead */
     for (size_t i = 0; i < query->count; i++) {
         struct place *place = query->asked[i];
         if (!vmarena_elf_address(&query->elf, place->offset, &place->address)) place->address = place->offset;
@@ -211,7 +211,7 @@ static void settle_all(void *arg) {
     for (size_t i = 0; i < query->count; i++) settle(&query->elf, query->asked[i]);
 }
 
-/* The file is the program's, which may cut it short while we read it: then the rest has no names. */
+/* The program may truncate the file while it is read: then the rest has no names. */
 static void load_module(const char *module, struct place **asked, size_t count) {
     struct query query = {.module = module, .asked = asked, .count = count};
     struct vmarena_fault fault;

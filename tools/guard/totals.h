@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The figures of a whole run, in one line of text or of JSON. */
+/* The totals of a run, as one line of text or of JSON. */
 #ifndef VMARENA_TOOLS_TOTALS_H
 #define VMARENA_TOOLS_TOTALS_H
 
 #include "base/text.h"
 #include "record.h"
 
-/* What the command made of the reports. */
+/* How many reports were read, and what became of them. */
 struct vmarena_tally {
     uint32_t read; /* records looked at */
     uint64_t reported, suppressed, damaged;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vmarena caps: what this system can do, each thing tried. */
+/* vmarena caps: prints what this system can do, found by trying. */
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,12 +11,12 @@
 
 static const char help[] = "usage: vmarena caps [--json]\n"
                            "\n"
-                           "What this system can do, each thing found by trying it once, as this user.\n"
+                           "Prints what this system can do, found by trying each feature once as this user.\n"
                            "\n"
-                           "  -j, --json     for programs\n"
-                           "  -h, --help     this\n";
+                           "  -j, --json     print JSON\n"
+                           "  -h, --help     print this help\n";
 
-/* A thing that is there or not, and what it is good for. */
+/* A feature, whether it works, and what it is good for. */
 struct ability {
     const char *key;
     bool there;

@@ -100,7 +100,7 @@ static size_t read_start(pid_t pid, const char *file, char *text, size_t size) {
 
 void vmarena_process_title(pid_t pid, char *title, size_t size) {
     size_t got = read_start(pid, "cmdline", title, size - 1);
-    if (got == 0) { /* a thread of the kernel's, or a process that ended and was not waited for */
+    if (got == 0) { /* a kernel thread, or a zombie */
         got = read_start(pid, "comm", title + 1, size - 3);
         title[0] = '[';
         while (got > 0 && title[got] == '\n') got--;
@@ -117,7 +117,7 @@ void vmarena_process_title(pid_t pid, char *title, size_t size) {
 
 static void flush_to_file(struct vmarena_text *text) { (void)fwrite(text->start, 1, text->length, text->arg); }
 
-/* A text that goes to a file as it is written; vmarena_text_flush() sends the rest. */
+/* A text that is written to a file; vmarena_text_flush() writes the rest. */
 #define TEXT_FOR(out)                                                                                                  \
     (struct vmarena_text) { .start = (char[256]){0}, .size = 256, .flush = flush_to_file, .arg = (out) }
 

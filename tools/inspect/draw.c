@@ -10,7 +10,7 @@
 #define CELL VMARENA_DRAW_CELL
 #define MARGIN VMARENA_DRAW_MARGIN
 #define COLUMNS VMARENA_DRAW_COLUMNS
-#define LINE 16u      /* of text: a group's title, what tells of a gap */
+#define LINE 16u      /* of text: a group's title, or the size of a gap */
 #define SPACE 8u      /* below a group */
 #define HEAD 120u     /* title and legend */
 #define MOST_TITLE 80 /* characters of a group's */
@@ -25,7 +25,7 @@ unsigned vmarena_draw_top(const struct vmarena_drawing *drawing, const struct vm
 
 /* ---- layers: one path for all cells of a group that look alike -------------------------------------------------------- */
 
-/* What a cell is for its looks. */
+/* What a cell looks like. */
 struct look {
     enum vmarena_permission permission;
     unsigned state, also;
@@ -44,7 +44,7 @@ static bool is_shared(const struct look *look) {
 static bool is_huge(const struct look *look) { return is_there(look) && (look->state & VMARENA_PAGE_HUGE); }
 static bool has_guard(const struct look *look) { return (look->also & VMARENA_PAGE_GUARD) && !is_guard(look); }
 
-/* From the lowest to the uppermost. The last two are lines of 2 pixels. */
+/* From the bottom layer to the top. The last two are lines of 2 pixels. */
 static const struct layer {
     const char *name;
     bool (*has)(const struct look *look);
@@ -124,7 +124,7 @@ static void draw_folds(const struct vmarena_drawing *drawing, const struct vmare
 static void draw_title(const struct vmarena_drawing *drawing, const struct vmarena_group *group, unsigned y) {
     char title[VMARENA_TITLE_SIZE], text[32];
     vmarena_group_title(drawing->space, group, title);
-    const char *shown = vmarena_tail(title, MOST_TITLE); /* a long path is known by its end */
+    const char *shown = vmarena_tail(title, MOST_TITLE); /* the end of a path says most */
     fprintf(drawing->out, "<text x=\"%u\" y=\"%u\"><tspan class=\"plain\">%llx</tspan> <tspan class=\"title\">%s",
             MARGIN, y, (unsigned long long)drawing->space->mappings[group->first_mapping].is.start,
             shown != title ? "…" : "");

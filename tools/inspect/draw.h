@@ -7,7 +7,7 @@
 
 #include "layout.h"
 
-/* Pixels. All are multiples of a cell, so that the patterns, which count from the corner, fall on the cells. */
+/* In pixels. All are multiples of a cell, so that the patterns, whose origin is the corner, match the cells. */
 #define VMARENA_DRAW_CELL 8u
 #define VMARENA_DRAW_MARGIN 16u
 #define VMARENA_DRAW_COLUMNS 140u
@@ -18,10 +18,10 @@ struct vmarena_drawing {
     const struct vmarena_layout *layout;
 };
 
-/* attributes: of the svg element. */
+/* attributes: for the svg element. */
 void vmarena_draw(const struct vmarena_drawing *drawing, const char *attributes);
 
-/* Where each group's cells begin: to be called for one after the other, *y being 0 for the first. */
+/* The top of a group's cells. To be called for each group in order, with *y 0 before the first. */
 unsigned vmarena_draw_top(const struct vmarena_drawing *drawing, const struct vmarena_group *group, unsigned *y);
 
 #endif

@@ -8,9 +8,9 @@
 #include "common.h"
 #include "vmarena/inspect.h"
 
-#define LONG 64          /* cells: nothing, or guards alone, for more than this is folded */
-#define FAR (1ull << 30) /* bytes: mappings farther apart are not one thing */
-#define MOST_GROUPS 400  /* more than these, each with a line of its own, nobody reads */
+#define LONG 64          /* cells: a longer stretch of nothing, or of guards alone, is folded */
+#define FAR (1ull << 30) /* bytes: mappings farther apart are not in one group */
+#define MOST_GROUPS 400  /* beyond this, groups of several names are made */
 
 static bool grow(void *array, size_t *room, size_t count, size_t size) {
     void *bytes;
@@ -26,7 +26,7 @@ static bool grow(void *array, size_t *room, size_t count, size_t size) {
 
 /* ---- groups --------------------------------------------------------------------------------------------------------- */
 
-/* Whether a mapping goes on with what a group that ends with `last` is. */
+/* Whether a mapping belongs to the group that ends with `last`. */
 static bool belongs(const struct vmarena_mapping *first, const struct vmarena_mapping *last,
                     const struct vmarena_mapping *next, bool mixed) {
     if (next->start - last->end >= FAR) return false;
@@ -34,7 +34,7 @@ static bool belongs(const struct vmarena_mapping *first, const struct vmarena_ma
     if (last->owner != VMARENA_OWNER_NONE || next->owner != VMARENA_OWNER_NONE)
         return last->owner_start == next->owner_start && last->owner == next->owner;
     if (strcmp(first->name, next->name) == 0) return true;
-    /* The zeroed data of a program or library follows it without a name. */
+    /* The .bss of a program or library follows it as a mapping without a name. */
     return next->name[0] == '\0' && last->inode != 0 && next->start == last->end && next->end - next->start < 1 << 20;
 }
 
@@ -73,14 +73,14 @@ struct piece {
     unsigned state;
 };
 
-/* Gets the pieces of a group one by one; makes cells of them, or only counts how many these would be. */
+/* Takes the pieces of a group one by one, and makes cells of them or only counts the cells. */
 struct builder {
     struct vmarena_layout *layout;
     struct vmarena_group *group; /* NULL: count */
     size_t width, most_width;
     uint64_t step;            /* bytes of a cell */
-    struct vmarena_cell open; /* being filled; start == end: none is */
-    uint64_t longest;         /* bytes of what it has its state from */
+    struct vmarena_cell open; /* the cell being filled; start == end: none */
+    uint64_t longest;         /* length of the stretch that gave it its state */
 };
 
 static bool add_cell(struct builder *builder, const struct vmarena_cell *cell) {
@@ -100,7 +100,7 @@ static bool close_cell(struct builder *builder) {
     return cell.start == cell.end || add_cell(builder, &cell);
 }
 
-/* Memory shows among guards, and guards among what is not there. */
+/* Memory takes precedence over guards, and guards over nothing. */
 static unsigned rank(unsigned state) { return state == 0 ? 0 : state == VMARENA_PAGE_GUARD ? 1 : 2; }
 
 static void take(struct builder *builder, const struct piece *piece, uint64_t length) {
@@ -177,7 +177,7 @@ bool vmarena_layout_make(struct vmarena_layout *layout, const struct vmarena_spa
     *layout = (struct vmarena_layout){.pages_per_cell = 1};
     bool made = make_groups(layout, space, false);
     if (made && layout->group_count > MOST_GROUPS) made = make_groups(layout, space, true);
-    if (cells < layout->group_count) cells = layout->group_count; /* which a scale that is small enough takes */
+    if (cells < layout->group_count) cells = layout->group_count; /* the least that any scale needs */
     while (made && !fits(layout, space, cells, layout->pages_per_cell * space->page)) layout->pages_per_cell *= 2;
     if (made && make_cells(layout, space)) return true;
     vmarena_layout_free(layout);

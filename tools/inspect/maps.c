@@ -13,13 +13,13 @@
 static const char help[] =
     "usage: vmarena maps [--pages] [--json] [--color=auto|always|never] [PID]\n"
     "\n"
-    "The mappings of a process, by default of this one: range, size, permissions, offset, name,\n"
-    "and which arena, heap or view of libvmarena it belongs to.\n"
+    "Prints the mappings of a process, by default of this one: range, size, permissions, offset,\n"
+    "name, and the arena, heap or view of libvmarena that owns it.\n"
     "\n"
-    "  -p, --pages    how much of each is in memory, dirty, swapped, and guard markers\n"
-    "  -j, --json     everything, for programs\n"
+    "  -p, --pages    print the KiB of each that are resident, dirty, swapped and guard markers\n"
+    "  -j, --json     print everything as JSON\n"
     "  --color=WHEN   auto (the default), always or never\n"
-    "  -h, --help     this\n";
+    "  -h, --help     print this help\n";
 
 struct options {
     bool pages, json, color;
@@ -85,7 +85,8 @@ static void print_json_number(const char *key, uint64_t value) {
 }
 
 static void print_json_address(const char *key, uint64_t value) {
-    printf("\"%s\":\"0x%llx\"", key, (unsigned long long)value); /* JSON's numbers end at 2^53 for many readers */
+    printf("\"%s\":\"0x%llx\"", key,
+           (unsigned long long)value); /* a string, because many readers lose bits of numbers beyond 2^53 */
 }
 
 static void print_json_sums(const struct vmarena_tool_sums *sums, unsigned known) {
@@ -145,7 +146,7 @@ static int print_json(const struct vmarena_space *space) {
     return vmarena_finish_output("maps");
 }
 
-/* -1: go on. Otherwise the exit code. */
+/* Returns -1 to go on, or the exit code. */
 static int parse(int count, char **arguments, struct options *options) {
     static const struct option long_options[] = {{"pages", no_argument, NULL, 'p'},
                                                  {"json", no_argument, NULL, 'j'},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vmarena picture: the address space of a process, drawn: SVG to print, HTML to zoom and to point at. */
+/* vmarena picture: draws the address space of a process, as SVG to print or as HTML to explore. */
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,10 +14,11 @@ static const char help[] =
     "usage: vmarena picture -o FILE.svg|FILE.html PID\n"
     "\n"
     "Draws the address space of a process: mappings to scale with gaps folded, permissions by colour,\n"
-    "pages as cells. An .html file zooms, and tells what is under the pointer; it needs no network.\n"
+    "pages as cells. An .html file can be zoomed and describes what is under the pointer; it needs\n"
+    "no network.\n"
     "\n"
-    "  -o, --output=FILE  where to; the ending says what (- writes SVG to standard output)\n"
-    "  -h, --help         this\n";
+    "  -o, --output=FILE  the file to write, .svg or .html; - writes SVG to standard output\n"
+    "  -h, --help         print this help\n";
 
 #define MOST_CELLS 40000
 
@@ -54,7 +55,7 @@ static bool alike(const struct vmarena_cell *one, const struct vmarena_cell *nex
            one->also == next->also && one->end == next->start && one->end - one->start == step;
 }
 
-/* Cells that are alike, each but the last of them `step` bytes, as one run. */
+/* Writes consecutive equal cells, of `step` bytes each except for the last, as one run. */
 static void write_runs(const struct vmarena_drawing *drawing, const struct vmarena_group *group, uint64_t step) {
     const struct vmarena_cell *cells = drawing->layout->cells + group->first_cell;
     for (size_t i = 0, next; i < group->cell_count; i = next) {
@@ -119,12 +120,12 @@ static bool ends_in(const char *text, const char *ending) {
     return length > tail && strcmp(text + length - tail, ending) == 0;
 }
 
-/* -1: go on. Otherwise the exit code. */
+/* Returns -1 to go on, or the exit code. */
 static int parse(int count, char **arguments, struct options *options) {
     static const struct option long_options[] = {
         {"output", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     opterr = 0;
-    /* Without '+': the output may follow the process. */
+    /* Without '+' the option may follow the process number. */
     for (int option; (option = getopt_long(count, arguments, ":o:h", long_options, NULL)) != -1;) {
         if (option == 'o') options->output = optarg;
         else if (option == 'h') return vmarena_print_help("picture", help);

@@ -9,7 +9,7 @@
 #include "vmarena/error.h"
 #include "vmarena/page.h"
 
-/* Doubles *array until it holds `needed`; false where memory is out. */
+/* Doubles *array until it holds `needed` elements. Returns false if memory is out. */
 static bool make_room(void *array, size_t *room, size_t needed, size_t size) {
     size_t more = *room != 0 ? *room : 64;
     void *bytes;
@@ -23,7 +23,7 @@ static bool make_room(void *array, size_t *room, size_t needed, size_t size) {
     return true;
 }
 
-/* The strings move while they are collected: until then a pointer holds an offset. */
+/* The buffer of strings moves as it grows: until it is complete, pointers hold offsets in it. */
 static bool keep(struct vmarena_space *space, const char **string) {
     size_t length = strlen(*string) + 1;
     if (!make_room(&space->strings, &space->string_room, space->string_bytes + length, 1)) return false;
@@ -58,7 +58,7 @@ static void sum(struct vmarena_tool_sums *sums, uint64_t bytes, unsigned state) 
 
 struct looking {
     struct vmarena_space *space;
-    size_t at; /* the mapping that the last run was in */
+    size_t at; /* index of the mapping that contained the last run */
 };
 
 static int add_part(struct vmarena_space *space, struct vmarena_tool_mapping *mapping, struct vmarena_pages part) {
@@ -70,7 +70,7 @@ static int add_part(struct vmarena_space *space, struct vmarena_tool_mapping *ma
     return 0;
 }
 
-/* Runs go over the borders of mappings; both are in ascending order. What was mapped since belongs to none. */
+/* Runs may span several mappings; both are in ascending order. Pages that were mapped since belong to no mapping. */
 static int add_run(const struct vmarena_pages *pages, void *arg) {
     struct looking *looking = arg;
     struct vmarena_space *space = looking->space;
@@ -110,7 +110,7 @@ int vmarena_space_read(struct vmarena_space *space, pid_t pid, bool pages) {
 int vmarena_space_complain(const char *command, int error) {
     if (error == -ENOMEM) return vmarena_complain(VMARENA_EXIT_FAILED, command, "no memory for all the mappings");
     const char *why = vmarena_explain(), *colon = strstr(why, ": ");
-    /* "vmarena_maps: ..." is for programmers. */
+    /* The function's name, as in "vmarena_maps: ...", is of no use here. */
     if (strncmp(why, "vmarena_", 8) == 0 && colon != NULL) why = colon + 2;
     return vmarena_complain(VMARENA_EXIT_FAILED, command, "%s", why);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmarena stat: runs a program and tells how often it faulted, how much memory it took and how long. The kernel's own
- * counters serve where they are allowed in full, as for perf stat; otherwise what wait4(2) tells, less what this command's
- * own child took up to execve(2).
+ * vmarena stat: runs a program and reports its page faults, peak memory and time. The faults come from the kernel's counters
+ * where these are permitted in full, as for perf stat, and otherwise from wait4(2), less the child's own faults before
+ * execve(2).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,17 +25,17 @@
 static const char help[] =
     "usage: vmarena stat [--json] [--output=FILE] [--] PROGRAM [ARGUMENT...]\n"
     "\n"
-    "Runs a program and tells its page faults, peak memory, time and, where the CPU's counters are\n"
-    "allowed, TLB misses. It writes to standard error, after the program ended.\n"
+    "Runs a program and reports its page faults, peak memory, time and, where the CPU's counters are\n"
+    "permitted, TLB misses. It writes to standard error when the program has ended.\n"
     "\n"
-    "  -j, --json         for programs\n"
-    "  -o, --output=FILE  write there instead\n"
-    "  -h, --help         this\n"
+    "  -j, --json         print JSON\n"
+    "  -o, --output=FILE  write to this file instead\n"
+    "  -h, --help         print this help\n"
     "\n"
     "The exit code is the program's, 128 + N where signal N ended it; 127: no such program, 126: it\n"
     "cannot be run, 2: bad arguments, 1: other failures.\n";
 
-/* Faults over time, in columns of equal width. When all are used, neighbours are joined and the width doubles. */
+/* Faults over time, in columns of equal width. When all are used, pairs are joined and the width doubles. */
 #define COLUMNS 64
 #define FIRST_WIDTH 1000000 /* nanoseconds */
 
@@ -70,7 +70,7 @@ static uint64_t now(void) {
 
 /* ---- the program ---------------------------------------------------------------------------------------------------- */
 
-/* Puts the counters on the child before it goes on to the program. */
+/* Attaches the counters to the child before it executes the program. */
 static void count_child(pid_t pid, void *arg) {
     struct run *run = arg;
     if (vmarena_counters_open(&run->counters, pid, VMARENA_COUNT_CHILDREN | VMARENA_COUNT_AT_EXEC) != 0)
@@ -78,7 +78,7 @@ static void count_child(pid_t pid, void *arg) {
     run->begun = now();
 }
 
-/* 0, or the exit code after a complaint. */
+/* Returns 0, or the exit code after an error message. */
 static int start(struct run *run, char **program) {
     const struct vmarena_child_options options = {.arguments = program, .created = count_child, .arg = run};
     int error = vmarena_child_start(&run->child, &options);
@@ -125,7 +125,7 @@ static uint64_t faults_so_far(const struct run *run) {
 
 static void sample_until_it_ends(struct run *run) {
     siginfo_t info = {.si_pid = 0};
-    int end = vmarena_open_process(run->child.pid); /* without it, it is asked after now and then */
+    int end = vmarena_open_process(run->child.pid); /* -1: the loop below polls instead */
     struct pollfd wait = {.fd = end, .events = POLLIN};
     for (;;) {
         uint64_t width = run->history.width;
@@ -142,7 +142,7 @@ static void watch(struct run *run) {
     sample_until_it_ends(run);
     vmarena_child_stop_passing();
     (void)wait4(run->child.pid, &run->status, 0, &run->usage);
-    /* Its children have their counts added to it as they end; the last ones may outlive it. */
+    /* The counts of a child process are added when it ends; some may outlive the program. */
     if (run->counters == NULL || vmarena_counters_read(run->counters, &run->counts) != 0)
         for (unsigned i = 0; i < VMARENA_COUNTERS; i++) run->counts.error[i] = -EACCES;
 }
@@ -264,7 +264,7 @@ static void print_json(FILE *out, const struct run *run, char **program) {
     fputs("]}\n", out);
 }
 
-/* -1: go on. Otherwise the exit code. */
+/* Returns -1 to go on, or the exit code. */
 static int parse(int count, char **arguments, struct options *options) {
     static const struct option long_options[] = {{"json", no_argument, NULL, 'j'},
                                                  {"output", required_argument, NULL, 'o'},

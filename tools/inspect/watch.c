@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vmarena watch: the picture of an address space in the terminal, drawn anew while the process runs. */
+/* vmarena watch: draws an address space in the terminal, again and again while the process runs. */
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -20,14 +20,14 @@
 static const char help[] =
     "usage: vmarena watch [--interval=MS] [--once] [--color=auto|always|never] PID\n"
     "\n"
-    "The address space of a process in the terminal, drawn anew until the process ends, or q or ^C\n"
-    "is pressed: what there is most of, to scale, with gaps folded, permissions by colour, pages as\n"
-    "cells. Where standard output is no terminal, all of it once.\n"
+    "Draws the address space of a process in the terminal until the process ends or q or ^C is\n"
+    "pressed: the largest groups, to scale, with gaps folded, permissions by colour, pages as cells.\n"
+    "If standard output is not a terminal, it draws all groups once.\n"
     "\n"
-    "  -i, --interval=MS  milliseconds from one picture to the next: 20 to 3600000, by default 1000\n"
-    "  -1, --once         once, and all of it\n"
+    "  -i, --interval=MS  milliseconds between pictures, 20 to 3600000 (default: 1000)\n"
+    "  -1, --once         draw all groups once\n"
     "  --color=WHEN       auto (the default), always or never\n"
-    "  -h, --help         this\n";
+    "  -h, --help         print this help\n";
 
 #define LEAST_INTERVAL 20
 #define MOST_INTERVAL 3600000
@@ -41,13 +41,13 @@ struct options {
 /* ---- a frame ---------------------------------------------------------------------------------------------------------- */
 
 #define HEAD 5       /* lines above the groups */
-#define ONCE_ROWS 40 /* as much as a picture of all is scaled to, where no screen says */
+#define ONCE_ROWS 40 /* rows that a picture of everything is scaled to, without a screen */
 #define NUMBER 9     /* columns of a size */
 #define MOST_LABEL 30
 
 struct screen {
     bool live, color;
-    unsigned columns, rows; /* rows 0: as many as there are */
+    unsigned columns, rows; /* rows 0: no limit */
     unsigned label, cells;  /* columns of a group's title, 0 where there is no room, and of its cells */
     const char *now;        /* the colour that is set */
 };
@@ -75,13 +75,13 @@ static void set_color(struct screen *screen, const char *color) {
     screen->now = color;
 }
 
-/* Lines are cleared before they are written: behind a full one, the cursor stands on its last cell. */
+/* Lines are cleared before they are written, because after a full line the cursor stays on its last cell. */
 static void end_line(struct screen *screen) {
     set_color(screen, "0");
     fputs(screen->live ? "\n\033[K" : "\n", stdout);
 }
 
-/* Without colour, what is not there says what would be allowed. */
+/* Without colour, pages that are not in memory show their permissions as letters. */
 static const char *glyph(const struct screen *screen, unsigned state, unsigned also,
                          enum vmarena_permission permission) {
     static const char *const letters[] = {
@@ -113,12 +113,12 @@ static void draw_label(struct screen *screen, const struct vmarena_space *space,
     const char *shown = title;
     if (screen->label == 0) return;
     vmarena_group_title(space, group, title);
-    if (title[0] == '/') shown = vmarena_tail(title, screen->label); /* a path is known by its end */
+    if (title[0] == '/') shown = vmarena_tail(title, screen->label); /* the end of a path says most */
     size_t printed = vmarena_print_cut(stdout, shown, screen->label);
     printf("%*s %*s ", (int)(screen->label - printed), "", NUMBER, vmarena_bytes(group->pages.resident, text));
 }
 
-/* At most `most` lines; gives how many. */
+/* Draws at most that many lines and returns how many it drew. */
 static unsigned draw_group(struct screen *screen, const struct vmarena_space *space,
                            const struct vmarena_layout *layout, const struct vmarena_group *group, unsigned most) {
     struct vmarena_place place = {0, 0, 0};
@@ -179,7 +179,7 @@ static void draw_faults(const struct faults *before, const struct faults *now) {
     if (before->known) printf(" (+%s)", vmarena_grouped(now->major - before->major, text));
 }
 
-/* HEAD lines. */
+/* Draws HEAD lines. */
 static void draw_head(struct screen *screen, const struct vmarena_space *space, const struct vmarena_layout *layout,
                       const struct faults *before, const struct faults *now) {
     char text[32];
@@ -211,7 +211,7 @@ static int by_place(const void *one, const void *other) {
     return a->first_mapping < b->first_mapping ? -1 : a != b;
 }
 
-/* The groups that are drawn: all, or those with most in memory. */
+/* The groups to draw: all, or those with most memory resident. */
 struct choice {
     const struct vmarena_group **groups;
     size_t count, left_out;
@@ -219,7 +219,7 @@ struct choice {
     size_t rows;
 };
 
-/* rows: how many there are; 0: no end of them. */
+/* rows: how many fit; 0: no limit. */
 static bool choose(struct choice *choice, const struct vmarena_layout *layout, unsigned rows, unsigned columns) {
     *choice = (struct choice){.groups = calloc(layout->group_count + 1, sizeof choice->groups[0])};
     if (choice->groups == NULL) return false;
@@ -227,7 +227,7 @@ static bool choose(struct choice *choice, const struct vmarena_layout *layout, u
     choice->count = layout->group_count;
     if (rows != 0 && choice->count > rows) {
         qsort(choice->groups, layout->group_count, sizeof choice->groups[0], by_resident);
-        choice->count = rows - 1; /* one line tells of the others */
+        choice->count = rows - 1; /* one line is for the sum of the others */
         choice->left_out = layout->group_count - choice->count;
         for (size_t i = choice->count; i < layout->group_count; i++)
             choice->left_out_bytes += choice->groups[i]->pages.resident;
@@ -237,7 +237,7 @@ static bool choose(struct choice *choice, const struct vmarena_layout *layout, u
     return true;
 }
 
-/* The largest scale that fits, in steps. */
+/* Tries smaller and smaller scales until one fits. */
 static bool lay_out(const struct screen *screen, const struct vmarena_space *space, unsigned rows,
                     struct vmarena_layout *layout, struct choice *choice) {
     size_t cells = (size_t)(rows != 0 ? rows : ONCE_ROWS) * screen->cells;
@@ -282,11 +282,11 @@ static int draw_frame(struct screen *screen, const struct vmarena_space *space, 
 
 /* ---- the terminal ------------------------------------------------------------------------------------------------------ */
 
-/* Signals come in by a descriptor, so that whatever ends this finds the terminal in order. */
+/* Signals are read from a descriptor, so that the terminal is restored before any of them ends the command. */
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
 
 struct terminal {
-    bool has_keys; /* standard input is a terminal, whose settings these are */
+    bool has_keys; /* standard input is a terminal, and settings are its */
     struct termios settings;
     sigset_t mask;
 };
@@ -298,7 +298,7 @@ static void enter(struct terminal *terminal) {
         raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
         (void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
     }
-    fputs("\033[?1049h\033[?25l\033[?7l", stdout); /* the other screen; no cursor; long lines do not wrap */
+    fputs("\033[?1049h\033[?25l\033[?7l", stdout); /* alternate screen, no cursor, no line wrap */
 }
 
 static void leave(struct terminal *terminal) {
@@ -323,7 +323,7 @@ static void stop(struct terminal *terminal) {
 
 /* ---- watching ---------------------------------------------------------------------------------------------------------- */
 
-enum { GO_ON, QUIT, ENDED, FAILED }; /* or minus a signal */
+enum { GO_ON, QUIT, ENDED, FAILED }; /* or a negated signal number */
 
 static int take_signal(struct terminal *terminal, int fd) {
     struct signalfd_siginfo info;
@@ -341,7 +341,7 @@ static int take_key(struct pollfd *keys) {
     return GO_ON;
 }
 
-/* Until it is time for the next frame; a signal or a key may make it time earlier. */
+/* Waits until the next frame is due, or a signal or a key arrives. */
 static int wait_a_while(struct terminal *terminal, struct pollfd fds[3], int interval) {
     int count = poll(fds, 3, interval), outcome = GO_ON;
     if (count <= 0) return GO_ON;
@@ -357,7 +357,7 @@ static struct faults count_faults(pid_t pid) {
     return faults;
 }
 
-/* One look and one frame. 0, or a negative errno; -ESRCH: it ended. */
+/* Reads the address space and draws one frame. Returns 0 or a negative errno, -ESRCH if the process ended. */
 static int look_and_draw(struct screen *screen, pid_t pid, struct faults *faults) {
     struct vmarena_space space;
     int error = vmarena_space_read(&space, pid, true);
@@ -390,7 +390,7 @@ static int watch_live(struct screen *screen, const struct options *options, stru
     return outcome;
 }
 
-/* As if the signal had not been waited for. */
+/* Dies of a signal that was read from the descriptor. */
 static void die_by(int signal_number, const struct terminal *terminal) {
     signal(signal_number, SIG_DFL);
     (void)raise(signal_number);
@@ -413,7 +413,7 @@ static int draw_once(struct screen *screen, const struct options *options) {
     return error != 0 ? vmarena_space_complain("watch", error) : vmarena_finish_output("watch");
 }
 
-/* -1: go on. Otherwise the exit code. */
+/* Returns -1 to go on, or the exit code. */
 static int parse(int count, char **arguments, struct options *options) {
     static const struct option long_options[] = {{"interval", required_argument, NULL, 'i'},
                                                  {"once", no_argument, NULL, '1'},
@@ -444,7 +444,7 @@ static int parse(int count, char **arguments, struct options *options) {
     return code != 0 ? code : -1;
 }
 
-/* Before the screen is taken: whether there is anything to see. */
+/* Whether there is anything to draw; checked before the screen is taken over. */
 static int check(pid_t pid) {
     struct vmarena_space space;
     int error = vmarena_space_read(&space, pid, false);
@@ -455,7 +455,7 @@ static int check(pid_t pid) {
     return vmarena_complain(VMARENA_EXIT_FAILED, "watch", "process %d has no memory to draw", (int)pid);
 }
 
-/* A terminal on which a cursor can be moved. */
+/* Whether standard output is a terminal with cursor movement. */
 static bool is_screen(void) {
     const char *kind = getenv("TERM");
     return isatty(STDOUT_FILENO) && kind != NULL && *kind != '\0' && strcmp(kind, "dumb") != 0;

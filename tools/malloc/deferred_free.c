@@ -10,12 +10,12 @@
 _Atomic uint32_t vmarena_deferred_count;
 
 static struct entry {
-    _Atomic uintptr_t pointer; /* or one of the two below */
+    _Atomic uintptr_t pointer; /* the object, or FREE or TAKEN */
     size_t count;
     void *frames[FRAMES];
 } entries[ENTRIES];
 #define FREE ((uintptr_t)0)
-#define TAKEN ((uintptr_t)1) /* somebody writes or reads the rest */
+#define TAKEN ((uintptr_t)1) /* a thread uses the other members */
 
 static _Thread_local const struct entry *being_freed;
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Libraries that the program loads with RTLD_DEEPBIND (PHP does, with its extensions) would take malloc and free from the
- * C library, before ours: what one side allocates and the other frees would then end the process. They are loaded without.
+ * A library loaded with RTLD_DEEPBIND (as PHP loads its extensions) would bind malloc and free to the C library instead of
+ * to ours, and the process would die where one side frees what the other allocated. So the flag is removed.
  *
- * dlopen(3) looks at who called it, for that one's search path: the last call must be a jump (see meson.build).
+ * dlopen(3) uses the search path of its caller, which it finds by its return address: the last call must be a tail call
+ * (see meson.build).
  */
 #include <dlfcn.h>
 #include <stdatomic.h>

@@ -30,7 +30,7 @@ static bool is_inside_more(size_t stripe, const struct vmarena_gate_pass *own) {
     return atomic_load(&vmarena_gate.stripes[stripe].inside) > allowed;
 }
 
-/* True: all have left, but for the calling thread. */
+/* Returns true when no other thread is inside. */
 static bool wait_for_others(const struct vmarena_gate_pass *own, uint64_t patience) {
     const struct timespec pause = {.tv_nsec = 100000};
     uint64_t start = milliseconds();
@@ -45,9 +45,9 @@ static bool wait_for_others(const struct vmarena_gate_pass *own, uint64_t patien
 }
 
 /*
- * How long, in milliseconds. A thread that forks in a signal handler that interrupted the heap may hold a lock that those
- * inside wait for; and a thread that left the heap by a jump out of a handler never leaves it for the gate, which is found
- * out once.
+ * Limits of that wait, in milliseconds. The short one applies where waiting may be in vain: a thread that forks in a signal
+ * handler that interrupted the heap may hold the lock that those inside wait for, and a thread that jumped out of the heap
+ * from a signal handler is counted as inside for ever.
  */
 #define PATIENCE 10000
 #define SHORT_PATIENCE 500
@@ -58,8 +58,7 @@ static uint64_t patience_of(const struct vmarena_gate_pass *own) {
 }
 
 /*
- * Those outside wait for a fork once, not at each of their calls: a thread that waited in vain may be the one that the fork
- * waits for.
+ * Once a thread has waited in vain, nobody waits for this fork any more: the fork may be waiting for that thread.
  */
 #define WAIT 100 /* milliseconds */
 static _Atomic bool wait_is_in_vain;
@@ -80,7 +79,7 @@ bool vmarena_gate_wait(const struct vmarena_gate_pass *pass) {
 
 /* ---- stdio's list of files ---- */
 
-/* glibc's own names for its lock, which counts; in no header. A C library without them is left to itself. */
+/* glibc exports these but declares them in no header. The lock is recursive. */
 void _IO_list_lock(void) __attribute__((weak));
 void _IO_list_unlock(void) __attribute__((weak));
 void _IO_list_resetlock(void) __attribute__((weak));
@@ -95,12 +94,12 @@ static void lock_list(void) {
 static void unlock_list(void) {
     if (has_list) _IO_list_unlock();
 }
-/* fork(2) did so before, unless it found but one thread. */
+/* glibc's fork resets the lock, too, but not if it believes that there was only one thread. */
 static void reset_list(void) {
     if (has_list) _IO_list_resetlock();
 }
 
-/* ---- the library's own fork handlers, which lock and unlock ---- */
+/* ---- libvmarena's own fork handlers, which take and release its locks ---- */
 
 #define HANDLERS 8
 static struct { void (*before)(void), (*parent)(void), (*child)(void); } handlers[HANDLERS];
@@ -122,9 +121,9 @@ static void call_child(void) {
 /* ---- fork ---- */
 
 enum {
-    FORK_LOCKED, /* nobody was inside: the library's handlers took its locks, which nobody else wants */
-    FORK_INSIDE, /* the forking thread alone is inside, interrupted: it goes on in both processes, with any locks it has */
-    FORK_TORN, /* others are still inside: the child has a heap in the middle of what they were doing */
+    FORK_LOCKED, /* nobody was inside: libvmarena's handlers took its locks without contention */
+    FORK_INSIDE, /* only the forking thread is inside, interrupted: it continues in both processes and keeps its locks */
+    FORK_TORN,   /* others are still inside: the child's heap is in the middle of an update */
 };
 
 static void before_fork(void) {
@@ -149,7 +148,7 @@ static void after_fork_in_parent(void) {
     unlock_list();
 }
 
-/* The other threads are gone, and so is what they counted. */
+/* Only the forking thread exists in the child, so the counts of the others are cleared. */
 static void after_fork_in_child(void) {
     struct vmarena_gate_pass *own = &vmarena_malloc_thread.pass;
     if (own->fork == FORK_LOCKED) call_child();
@@ -163,15 +162,14 @@ static void after_fork_in_child(void) {
 }
 
 /*
- * What the library's calls of pthread_atfork(3) come to: linked with --wrap (see meson.build). The handlers run between
- * ours. The first registration, when the program has hardly begun, is the first of all: so the gate is closed after the
- * program's own handlers ran, and opened before them.
+ * Replaces pthread_atfork(3) in libvmarena (--wrap, see meson.build), so that its handlers run between ours. Ours are
+ * registered at the program's first allocation, before its own: so they run last before the fork and first after it.
  */
 int __real_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 int __wrap_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
 int __wrap_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
-    static int error = -1; /* not tried yet; a failure counts for all, so that nothing is guarded without the gate */
+    static int error = -1; /* -1: not tried yet. A failure stays, so that nothing is guarded without the gate. */
     if (error < 0) error = __real_pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     if (error != 0) return error;
     if (handler_count == HANDLERS) return ENOMEM;

@@ -4,12 +4,12 @@
  *
  * A lock that is held over a fork can deadlock: between the fork handlers and the fork itself the C library takes locks of
  * its own (of stdio's list of files, of the name service), and a thread that holds one of these may call malloc. So the
- * forking thread does not lock others out of the heap. It closes the gate and waits for those inside, who wait for nobody
- * but each other; then the heap's own locks are free, and the child gets a consistent heap. Who finds the gate closed waits
- * for a moment, because most forks are over soon, and is then served by the C library's allocator.
+ * forking thread does not lock the heap while others want it. It closes the gate and waits for the threads inside, which
+ * wait only for each other. Then the heap's locks are free, and the child gets a consistent heap. A thread that finds the
+ * gate closed waits briefly, because most forks take little time, and is then served by the C library's allocator.
  *
- * Of the C library's locks that of stdio's list is the one that can be held for long, by fflush(NULL). It is taken before
- * the gate is closed, as fork(2) itself takes it before it locks malloc.
+ * The lock of stdio's list can be held for long, by fflush(NULL). So it is taken before the gate is closed; glibc's fork
+ * also takes it before its malloc's locks.
  */
 #ifndef VMARENA_MALLOC_FORK_GATE_H
 #define VMARENA_MALLOC_FORK_GATE_H
@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Threads are counted in one of several places each, so that they do not share a cache line. */
+/* Each thread is counted in one of several stripes, so that threads seldom share a cache line. */
 #define VMARENA_GATE_STRIPES 256
 struct vmarena_gate_stripe {
     _Atomic uint32_t inside;
@@ -30,16 +30,16 @@ struct vmarena_gate {
 };
 extern struct vmarena_gate vmarena_gate;
 
-/* A thread's part: zero at its start. */
+/* A thread's part; all zero when the thread starts. */
 struct vmarena_gate_pass {
-    bool inside;     /* a call that comes now interrupted one that is in the heap, and must not enter */
+    bool inside;     /* a call made now, by a signal handler, must not enter */
     uint16_t stripe; /* its number + 1 */
-    bool forks;      /* it closed the gate */
+    bool forks;      /* this thread closed the gate */
     uint8_t fork;    /* how the fork was begun: see fork_gate.c */
 };
 
 uint16_t vmarena_gate_stripe_number(void);
-/* Waits for a closed gate, but not for long. True: it was opened. */
+/* Waits briefly for a closed gate. Returns true if it was opened. */
 bool vmarena_gate_wait(const struct vmarena_gate_pass *pass);
 
 static inline void vmarena_gate_leave(struct vmarena_gate_pass *pass) {
@@ -48,8 +48,8 @@ static inline void vmarena_gate_leave(struct vmarena_gate_pass *pass) {
     pass->inside = false;
 }
 
-/* False: the gate stays closed, or this thread is inside already. Sequentially consistent: either the forking thread sees
- * this one inside, or this one sees the gate closed. */
+/* Returns false if the gate stays closed, or if this thread is inside already. Count and gate are accessed in sequentially
+ * consistent order: either the forking thread sees this one inside, or this one sees the gate closed. */
 static inline bool vmarena_gate_enter(struct vmarena_gate_pass *pass) {
     if (__builtin_expect(pass->inside, 0)) return false;
     if (__builtin_expect(pass->stripe == 0, 0)) pass->stripe = vmarena_gate_stripe_number();

@@ -18,7 +18,7 @@ _Thread_local struct vmarena_malloc_thread vmarena_malloc_thread;
 
 /* ---- the channel to the command ---- */
 
-/* The command's file, by way of its own descriptor table: nothing stays open in the program. */
+/* Maps the command's file, opened through the command's descriptor table; no descriptor stays open in the program. */
 static struct vmarena_channel *open_channel(const char *path) {
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return NULL;
@@ -31,7 +31,7 @@ static struct vmarena_channel *open_channel(const char *path) {
     return NULL;
 }
 
-/* A place for this process's figures. */
+/* Takes a place for this process's figures. */
 static void take_figures(void) {
     struct vmarena_guard_figures *mine = &vmarena_malloc.own;
     int process = (int)getpid();
@@ -47,7 +47,7 @@ static void take_figures(void) {
 void vmarena_malloc_publish(void) {
     struct vmarena_guard_figures *out = atomic_load(&vmarena_malloc.figures);
     struct vmarena_heap_stats now;
-    /* A child of vfork(2) runs in its parent's memory: the figures are the parent's. */
+    /* A child of vfork(2) runs in its parent's memory, so these are the parent's figures. */
     vmarena_heap_stats(vmarena_malloc.heap, &now);
     const struct vmarena_heap_stats *before = &vmarena_malloc.before;
     atomic_store_explicit(&out->guarded, now.allocs - before->allocs, memory_order_relaxed);
@@ -147,7 +147,7 @@ void vmarena_malloc_after_fork(bool torn) {
         "guarded from here on");
 }
 
-/* follow=no: the program itself, which exec(3) may have replaced, but none of its children. */
+/* With follow=no, only the program itself is guarded, also after it calls execve(2), and none of its children. */
 static bool is_wanted(void) {
     const struct vmarena_guard_options *options = &vmarena_malloc.options;
     return options->follow != 0 || options->root == 0 || options->root == (size_t)getpid();
@@ -173,7 +173,7 @@ static bool set_up(void) {
     return true;
 }
 
-/* The thread counts as inside the heap meanwhile: it is served by the C library, and a fork waits for it. */
+/* The thread counts as inside the heap meanwhile, so that its own calls are served by the C library and a fork waits. */
 bool vmarena_malloc_start(void) {
     struct vmarena_gate_pass *pass = &vmarena_malloc_thread.pass;
     int expected = VMARENA_MALLOC_NEW, saved_errno = errno;
@@ -187,7 +187,7 @@ bool vmarena_malloc_start(void) {
     return expected == VMARENA_MALLOC_GUARDING;
 }
 
-/* For a program that allocates nothing: its faults are reported, too. */
+/* The faults of a program that allocates nothing are reported, too. */
 __attribute__((constructor)) static void start(void) {
     if (atomic_load(&vmarena_malloc.mode) == VMARENA_MALLOC_NEW) (void)vmarena_malloc_start();
 }
@@ -198,7 +198,8 @@ void vmarena_malloc_finish(void) {
     static _Atomic bool done;
     struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
     if (atomic_load(&vmarena_malloc.mode) != VMARENA_MALLOC_GUARDING) return;
-    if (atomic_load(&vmarena_malloc.process) != (int)getpid()) return; /* vfork(2): not ours to end */
+    if (atomic_load(&vmarena_malloc.process) != (int)getpid())
+        return; /* in a child of vfork(2), which shares our memory */
     /* Not entered: _exit(2) in a signal handler that interrupted the heap. */
     if (vmarena_gate_enter(&thread->pass)) {
         vmarena_deferred_free_all();
@@ -211,7 +212,7 @@ void vmarena_malloc_finish(void) {
 
 __attribute__((destructor)) static void finish(void) { vmarena_malloc_finish(); }
 
-/* The two ways to end without running destructors; exit(3) comes by neither. */
+/* The two functions that end a process without running destructors; exit(3) calls neither of them here. */
 VMARENA_REPLACES void _exit(int code) {
     vmarena_malloc_finish();
     for (;;) (void)syscall(SYS_exit_group, code);

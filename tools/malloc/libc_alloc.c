@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects that are not guarded: from the C library's own allocator, under the names by which glibc exports it for
- * malloc replacements. Each has a seal in front, so that a pointer can be told from one that nobody allocated.
+ * Objects that are not guarded come from the C library's own allocator, by the names that glibc exports for malloc
+ * replacements. Each has a seal in front, which tells it from a pointer that nobody allocated.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,12 +14,12 @@ void *__libc_realloc(void *pointer, size_t size);
 void *__libc_memalign(size_t align, size_t size);
 void __libc_free(void *pointer);
 
-/* What the C library aligns to, and so the size of what is put in front. */
+/* The C library's alignment, and so the smallest size of what is put in front. */
 #define UNIT ((size_t)16)
 
 struct seal {
-    uint64_t mark; /* depends on the address: a copy of the bytes elsewhere is no seal */
-    uint64_t size; /* the low 56 bits; above them, the alignment's power of two */
+    uint64_t mark; /* depends on the address, so that a copy of these bytes elsewhere is no seal */
+    uint64_t size; /* in the low 56 bits; above them, the binary logarithm of the alignment */
 };
 #define SIZE_BITS 56
 
@@ -29,7 +29,7 @@ static struct seal *seal_of(const void *pointer) { return (struct seal *)((uintp
 
 static unsigned shift_of(size_t align) { return (unsigned)__builtin_ctzl(align); }
 
-/* block: what the C library gave, with room for `front` bytes before the object. */
+/* block: from the C library, with `front` bytes before the object. */
 static void *seal(void *block, size_t front, size_t size, size_t align) {
     if (block == NULL) return NULL;
     void *pointer = (char *)block + front;

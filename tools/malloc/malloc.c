@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The malloc family. Semantics are glibc's, to the byte where programs rely on them: realloc(p, 0) frees,
- * memalign() rounds an odd alignment up, malloc_usable_size() is what may be used, here exactly what was asked for.
+ * The malloc family, with glibc's semantics where programs rely on them: realloc(p, 0) frees, memalign() rounds an odd
+ * alignment up. malloc_usable_size() returns exactly the size that was requested.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -15,8 +15,8 @@
 #include "state.h"
 
 /*
- * The functions below have frame pointers (see meson.build), so that the caller's frame is two loads away: the walk over
- * the program's stack starts there. ENTER() stands where vmarena_malloc_enter() returned true.
+ * The functions below are compiled with frame pointers (see meson.build), so that two loads find the caller's frame, where
+ * the walk over the program's stack starts. Use ENTER() after vmarena_malloc_enter() returned true.
  */
 #define ENTER()                                                                                                        \
     int saved_errno = errno;                                                                                           \
@@ -25,8 +25,8 @@
 #define LEAVE() leave(thread, saved_errno)
 
 /*
- * The command sees the figures of a process that is killed, or replaces itself, as they were at most so many calls of a
- * thread's ago; of a short life at least half.
+ * The figures of a process that is killed or calls execve(2) lag behind by at most this many calls of each thread. A short
+ * life publishes at each power of two, and so at least half of its calls.
  */
 #define PUBLISH_EVERY 1024
 
@@ -48,14 +48,14 @@ static inline void *or_enomem(void *pointer) {
     return pointer;
 }
 
-/* Objects that should have been guarded count as unguarded. */
+/* Counts an object that should have been guarded as unguarded. */
 static void *bypass(void *pointer) {
     if (pointer != NULL && atomic_load_explicit(&vmarena_malloc.mode, memory_order_relaxed) == VMARENA_MALLOC_GUARDING)
         (void)atomic_fetch_add_explicit(&vmarena_malloc.bypassed, 1, memory_order_relaxed);
     return pointer;
 }
 
-/* ---- where the heap cannot be entered: look-ups in it take no lock, so that they may be made nevertheless ---- */
+/* ---- calls that cannot enter the heap; look-ups in it take no lock and work nevertheless ---- */
 
 static bool is_guarded(const void *pointer) {
     return vmarena_malloc.heap != NULL && vmarena_heap_owns(vmarena_malloc.heap, pointer);
@@ -160,14 +160,14 @@ VMARENA_REPLACES void *reallocarray(void *pointer, size_t count, size_t size) {
 
 /* ---- aligned ---- */
 
-/* 0: too large. */
+/* Returns 0 if align is too large. */
 static size_t power_of_two(size_t align) {
     size_t least = vmarena_malloc.options.align, power = least == 0 ? 16 : least;
     while (power != 0 && power < align) power <<= 1;
     return power;
 }
 
-/* Kept out of the callers' frames: `caller` is theirs. */
+/* A function of its own, with the caller's frame as a parameter: its own caller is one of the functions below. */
 static void *alloc_aligned(const struct vmarena_prim_frame *caller, size_t align, size_t size) {
     size_t power = power_of_two(align);
     if (power == 0) {
@@ -229,7 +229,7 @@ VMARENA_REPLACES size_t malloc_usable_size(void *pointer) {
     return vmarena_libc_owns(pointer, NULL) ? vmarena_libc_usable_size(pointer, NULL) : 0;
 }
 
-/* cfree(3), gone from glibc 2.26; programs that still call it were linked before. */
+/* cfree(3) left glibc in 2.26; programs linked earlier still call it. */
 VMARENA_REPLACES void cfree(void *pointer);
 VMARENA_REPLACES void cfree(void *pointer) { free(pointer); }
 
@@ -245,7 +245,7 @@ static void free_stated(const struct vmarena_prim_frame *caller, void *pointer, 
     LEAVE();
 }
 
-/* C23 7.24.3.4 and 7.24.3.5; glibc has none before 2.42. */
+/* C23 7.24.3.4 and 7.24.3.5; glibc has them since 2.42. */
 VMARENA_REPLACES void free_sized(void *pointer, size_t size);
 VMARENA_REPLACES void free_sized(void *pointer, size_t size) {
     struct vmarena_prim_frame caller;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Errors made into reports. All of it may run in a signal handler, on the program's small alternate stack: the records are
- * made where they are kept, and what is on the stack is small.
+ * Writes errors as reports. All of it may run in a signal handler, on the program's small alternate stack: records are filled
+ * in place, and little is kept on the stack.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include "prim/prim.h"
 #include "state.h"
 
-/* The heap leaves room for frames of its own, of which there are none here. */
+/* The heap leaves room for frames of its own, but the walk starts outside it. */
 size_t vmarena_capture_stack(void **frames, size_t depth, void *unused) {
     (void)unused;
     if (depth > vmarena_malloc.options.depth) depth = vmarena_malloc.options.depth;
@@ -38,8 +38,8 @@ static void write_pieces(const char *text, size_t length) {
 }
 
 /*
- * Beyond RLIMIT_FSIZE a write raises SIGXFSZ, which would end the program because of a report. It is raised for the writing
- * thread, so that it can be blocked and taken off before anybody sees it; a signal that was pending before stays.
+ * A write beyond RLIMIT_FSIZE raises SIGXFSZ, and a report must not end the program. The signal is directed at the writing
+ * thread, which blocks it and consumes it afterwards; one that was pending before stays pending.
  */
 static void write_all(const char *text, size_t length) {
     const struct timespec now = {.tv_sec = 0};
@@ -72,7 +72,7 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
     return hash ^ hash >> 29;
 }
 
-/* Whether a report of this kind and stack is the first. A full table tells rather too much than too little. */
+/* Whether no report of this kind and stack was made before. When the table is full, errors may be reported repeatedly. */
 static bool is_new(uint32_t kind, void *const *frames, size_t count) {
     uint64_t hash = mix(1, kind);
     for (size_t i = 0; i < count && i < 8; i++) hash = mix(hash, (uintptr_t)frames[i]);
@@ -87,7 +87,7 @@ static bool is_new(uint32_t kind, void *const *frames, size_t count) {
 
 /* ---- the record ---- */
 
-/* Without a channel one record serves all threads, one after the other. */
+/* Without a channel, all threads share one record and take turns. */
 static struct vmarena_report single;
 static _Atomic bool single_taken;
 
@@ -104,7 +104,7 @@ static void release_single(void) {
     vmarena_malloc_thread.writes_report = false;
 }
 
-/* Another thread that was writing a report is gone. */
+/* Another thread that was writing a report does not exist in the child. */
 void vmarena_reports_after_fork(void) { atomic_store(&single_taken, vmarena_malloc_thread.writes_report); }
 
 static struct vmarena_report *take_record(void) {
@@ -157,7 +157,7 @@ static void fill_object(struct vmarena_report *report, const struct vmarena_heap
     if (report->freed) fill_kept(&report->free_stack, object->free_stack);
 }
 
-/* The bytes around the address, and what of the object is near it. */
+/* The bytes around the address. */
 static void fill_picture(struct vmarena_report *report) {
     if (!report->has_object) return;
     uint64_t middle = report->address & ~(uint64_t)15;
@@ -176,7 +176,6 @@ static void fill_picture(struct vmarena_report *report) {
 struct map_line {
     uint64_t start, end, offset;
     unsigned field; /* 0: start, 1: end, 2: permissions, 3: offset, 4: device, 5: inode, 6: path */
-    bool between;   /* blanks between fields */
     size_t path_length;
     char path[VMARENA_REPORT_PATH];
 };
@@ -259,7 +258,7 @@ static void futex_wake(_Atomic uint32_t *word) { (void)syscall(SYS_futex, word, 
 
 #define PATIENCE 10 /* seconds for the command to look at a report */
 
-/* Whether the program is to end here: the command may have been told not to mind this one. */
+/* Whether to end the program here; the command may have suppressed this error. */
 static bool is_to_stop(struct vmarena_report *report) {
     struct timespec patience = {.tv_sec = PATIENCE};
     if (vmarena_malloc.options.stop == 0) return false;
@@ -283,7 +282,7 @@ static void hand_over(struct vmarena_report *report) {
         for (;;) (void)syscall(SYS_exit_group, (int)vmarena_malloc.options.exit_code);
 }
 
-/* A record for an error at these frames; NULL: there is nothing (more) to tell. */
+/* Returns a record for an error at these frames, or NULL if it is not to be reported (again). */
 static struct vmarena_report *begin(enum vmarena_report_kind kind, void *const *frames, size_t frame_count,
                                     bool exact) {
     bool first = is_new(kind, frames, frame_count);
@@ -321,7 +320,8 @@ static void tell_limit(void) {
                        "(vm.max_map_count); objects beyond are not guarded, and counted");
 }
 
-/* A slack check of everything comes upon damage by chance: what tells one from another is the object's allocation. */
+/* A check of all slack has no stack that says anything about the error, so the stack of the object's allocation decides
+ * whether the error was reported before. */
 void vmarena_write_heap_error(const struct vmarena_heap_report *error, void *unused) {
     (void)unused;
     if (error->kind == VMARENA_HEAP_NEAR_LIMIT) {
@@ -379,7 +379,7 @@ static enum vmarena_report_kind kind_of_fault(enum vmarena_fault_kind kind) {
     }
 }
 
-/* The fault's record says which object; what else the heap knows of it is asked for by that object's address. */
+/* The fault names the object's address, by which the heap knows the rest. */
 void vmarena_write_fault(const struct vmarena_fault *fault, const void *context) {
     struct vmarena_heap_object object = {.state = VMARENA_HEAP_NONE};
     struct vmarena_report *report = begin_fault(kind_of_fault(fault->kind), fault, context);
@@ -391,7 +391,7 @@ void vmarena_write_fault(const struct vmarena_fault *fault, const void *context)
     hand_over(report);
 }
 
-/* The first pages are never mapped for a program (vm.mmap_min_addr is 64 KiB). */
+/* Programs never map the first pages (vm.mmap_min_addr is 64 KiB by default). */
 #define NULL_AREA ((uintptr_t)65536)
 
 void vmarena_write_wild_access(const struct vmarena_fault *fault, bool named, const void *context) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SIGSEGV and SIGBUS belong to us; the program's own handlers for them stand behind ours and get every fault that is not
- * in the heap's memory, with their own masks and flags, as if we were not there. Neither signal can be blocked while the
- * program is guarded: a fault in a guard would end it without a word.
+ * SIGSEGV and SIGBUS call our handler, which calls the program's own for every fault that is not in the heap's memory, with
+ * the mask and the flags that the program set. Neither signal can be blocked while the program is guarded, because a fault
+ * in a guard would then end it without a report.
  */
 #include <errno.h>
 #include <signal.h>
@@ -14,8 +14,8 @@
 #include "state.h"
 
 /*
- * What this file replaces, for our own use: linked with --wrap (see meson.build), so that the library's calls of
- * sigaction() and pthread_sigmask() come here and not to the replacements below.
+ * libvmarena's calls of sigaction() and pthread_sigmask() come here (--wrap, see meson.build) and not to the replacements
+ * below, which are for the program.
  */
 int __sigaction(int signo, const struct sigaction *action, struct sigaction *previous); /* glibc's own */
 int __wrap_sigaction(int signo, const struct sigaction *action, struct sigaction *previous);
@@ -25,7 +25,7 @@ int __wrap_sigaction(int signo, const struct sigaction *action, struct sigaction
     return __sigaction(signo, action, previous);
 }
 
-/* glibc keeps two signals, 32 and 33, for itself. */
+/* glibc uses signals 32 and 33 internally; they must stay unblocked. */
 #define KERNEL_SET_BYTES 8
 int __wrap_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous) {
     sigset_t open;
@@ -41,9 +41,9 @@ int __wrap_pthread_sigmask(int how, const sigset_t *set, sigset_t *previous) {
 static const int signals[SIGNALS] = {SIGSEGV, SIGBUS};
 
 /*
- * What the program set, for each signal. A writer fills the action that is not in use and then makes it the one in use by
- * its version's lowest bit, so that a reader never waits for a writer: neither in a signal handler that interrupted one, nor
- * in the child of a fork, where a writer of another thread is gone for good.
+ * The program's own action for each signal. A writer fills the action that is not in use and then switches to it by the
+ * version's lowest bit. So a reader never waits for a writer, which may be the code that a signal handler interrupted, or a
+ * thread that does not exist in a forked child.
  */
 static struct program_action {
     _Atomic unsigned version;
@@ -55,7 +55,7 @@ static bool opened;
 static bool is_ours(int signo) { return signo == SIGSEGV || signo == SIGBUS; }
 static unsigned index_of(int signo) { return signo == SIGBUS; }
 
-/* A copy is whole if no writer finished since: the one that may have begun writes to the other action. */
+/* The copy is valid if no writer finished meanwhile: one that has only begun writes to the other action. */
 static struct vmarena_prim_action read_action(unsigned i) {
     const struct program_action *slot = &program_actions[i];
     struct vmarena_prim_action copy;
@@ -68,7 +68,7 @@ static struct vmarena_prim_action read_action(unsigned i) {
     return copy;
 }
 
-/* Signals are blocked meanwhile, since a handler may set handlers. */
+/* Signals are blocked meanwhile, because a handler may set handlers, too. */
 static void write_action(unsigned i, const struct sigaction *action) {
     struct program_action *slot = &program_actions[i];
     sigset_t all, before;
@@ -83,7 +83,7 @@ static void write_action(unsigned i, const struct sigaction *action) {
     (void)__wrap_pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* The thread that forked holds no lock here, since signals are blocked while one is held; whoever held it is gone. */
+/* The forking thread cannot hold the lock, which is held only while signals are blocked; any other holder is gone. */
 void vmarena_signals_after_fork(void) { (void)pthread_mutex_init(&writers_lock, NULL); }
 
 static bool is_default(const struct vmarena_prim_action *action) { return action->system.sa_handler == SIG_DFL; }
@@ -91,7 +91,7 @@ static bool is_default(const struct vmarena_prim_action *action) { return action
 static void chain(int signo, siginfo_t *info, void *context) {
     unsigned i = index_of(signo);
     struct vmarena_prim_action action = read_action(i), set = action;
-    /* The program's handler is about to be called once and no more: before the call, as the kernel does it. */
+    /* SA_RESETHAND: the handler is removed before it is called, as the kernel does. */
     if (!is_default(&set) && set.system.sa_handler != SIG_IGN && (set.system.sa_flags & (int)SA_RESETHAND) != 0) {
         struct sigaction reset = {.sa_flags = 0};
         reset.sa_handler = SIG_DFL;
@@ -141,7 +141,7 @@ void vmarena_signals_open(void) {
     sigset_t ours;
     sigemptyset(&ours);
     for (unsigned i = 0; i < SIGNALS; i++) sigaddset(&ours, signals[i]);
-    (void)__wrap_pthread_sigmask(SIG_UNBLOCK, &ours, NULL); /* inherited from who started the program */
+    (void)__wrap_pthread_sigmask(SIG_UNBLOCK, &ours, NULL); /* the parent process may have blocked them */
     opened = true;
 }
 
@@ -190,7 +190,7 @@ VMARENA_REPLACES __sighandler_t sysv_signal(int signo, __sighandler_t handler) {
 /* What signal() means in a program compiled with -std=c11 and _XOPEN_SOURCE. */
 VMARENA_REPLACES __sighandler_t __sysv_signal(int signo, __sighandler_t handler) { return sysv_signal(signo, handler); }
 
-/* previous is filled in the kernel's size: the rest of a sigset_t is left as it was, as glibc leaves it. */
+/* The kernel fills only its own part of previous; like glibc, we leave the rest of the sigset_t unchanged. */
 VMARENA_REPLACES int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict previous) {
     if (!opened || set == NULL || how == SIG_UNBLOCK) return __wrap_pthread_sigmask(how, set, previous);
     sigset_t open = *set;

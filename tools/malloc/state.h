@@ -30,7 +30,7 @@
 #include "malloc/unwind/unwind.h"
 #include "vmarena/heap.h"
 
-/* The library is preloaded into programs that may use libvmarena themselves: nothing leaves it but what it replaces. */
+/* Only what this library replaces is visible outside it, because the program may use libvmarena itself. */
 #define VMARENA_REPLACES __attribute__((visibility("default")))
 
 enum vmarena_malloc_mode {
@@ -55,7 +55,7 @@ struct vmarena_malloc_state {
 };
 extern struct vmarena_malloc_state vmarena_malloc;
 
-/* The calling thread's; in the handler, too. */
+/* The calling thread's state, also in a signal handler. */
 struct vmarena_malloc_thread {
     struct vmarena_prim_frame caller; /* of the public function that the program called */
     void *context;                    /* of the fault being handled */
@@ -77,11 +77,11 @@ static inline bool vmarena_malloc_enter(struct vmarena_malloc_thread *thread) {
     return vmarena_gate_enter(&thread->pass);
 }
 
-/* Writes the heap's figures to where the command sees them. Signal-safe. */
+/* Writes the heap's figures to memory that the command reads. Signal-safe. */
 void vmarena_malloc_publish(void);
-/* The last check, once; and the figures. */
+/* Checks all slack for the last time, once, and publishes the figures. */
 void vmarena_malloc_finish(void);
-/* In the child. torn: the heap was in use by other threads at the time of the fork, so that it must not be entered again. */
+/* Called in the child. torn: other threads were in the heap when the process forked, so that it must not be entered again. */
 void vmarena_malloc_after_fork(bool torn);
 
 /* ---- libc_alloc.c: vmarena_libc_owns() may be asked about any pointer; the others take what these gave. ---- */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Buffers given to the kernel. It does not fault in a guard: read(2) into one ends short or with EFAULT, and the program
- * may never notice. With syscalls=yes the buffer is held against its object before the call is made.
+ * Buffers passed to the kernel. The kernel does not fault in a guard: read(2) into one ends short or with EFAULT, and the
+ * program may never notice. With syscalls=yes the buffer is compared with its object before the call.
  *
- * The calls themselves are the C library's, so that they stay cancellation points.
+ * The C library makes the calls themselves, so that they stay cancellation points.
  */
 #include <dlfcn.h>
 #include <sys/socket.h>
@@ -12,7 +12,7 @@
 
 #include "state.h"
 
-/* A buffer may start in an object or in its slack; before it or in freed memory is as wrong as past its end. */
+/* A buffer has to lie within a live object: one that starts in slack, in a guard or in freed memory is an error, too. */
 static void check(const struct vmarena_prim_frame *caller, const char *name, bool writes, const void *buffer,
                   size_t length) {
     struct vmarena_heap_object object;
@@ -32,7 +32,7 @@ static inline bool checks(void) {
            vmarena_malloc.options.syscalls != 0;
 }
 
-/* The C library's function, looked up once. dlsym(3) may allocate, which is fine: it comes to our malloc. */
+/* The C library's function, looked up once. dlsym(3) may allocate; it then calls our malloc, which is fine. */
 static void *next(_Atomic(void *) *cached, const char *name) {
     void *function = atomic_load_explicit(cached, memory_order_relaxed);
     if (__builtin_expect(function == NULL, 0)) {
@@ -53,7 +53,7 @@ static void *next(_Atomic(void *) *cached, const char *name) {
         return ((result(*) parameters)next(&cached, #name))arguments;                                                  \
     }
 
-/* Sizes are counts of bytes the kernel may use, not what it will: a read(2) that happens to be short is no excuse. */
+/* The size is what the kernel may use: a buffer that is too small is an error also where read(2) happens to be short. */
 REPLACE(ssize_t, read, true, buffer, size, (int fd, void *buffer, size_t size), (fd, buffer, size))
 REPLACE(ssize_t, write, false, buffer, size, (int fd, const void *buffer, size_t size), (fd, buffer, size))
 REPLACE(ssize_t, pread, true, buffer, size, (int fd, void *buffer, size_t size, off_t at), (fd, buffer, size, at))
@@ -72,7 +72,7 @@ REPLACE(ssize_t, sendto, false, buffer, size,
         (int fd, const void *buffer, size_t size, int flags, const struct sockaddr *to, socklen_t length),
         (fd, buffer, size, flags, to, length))
 
-/* What _FORTIFY_SOURCE makes of them. */
+/* The names that _FORTIFY_SOURCE replaces them by. */
 ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room);
 ssize_t __pread_chk(int fd, void *buffer, size_t size, off_t at, size_t room);
 ssize_t __recv_chk(int fd, void *buffer, size_t size, size_t room, int flags);
