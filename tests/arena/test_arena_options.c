@@ -92,7 +92,7 @@ static void test_options_out_of_range(void **state) {
     assert_no_arena((struct vmarena_options){.huge = (enum vmarena_huge)6}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.fence = (enum vmarena_fence)3}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.fence = (enum vmarena_fence) - 1}, -EINVAL, "has no such value");
-    assert_no_arena((struct vmarena_options){.guard_kind = (enum vmarena_guard_kind)3}, -EINVAL, "has no such value");
+    assert_no_arena((struct vmarena_options){.guard_kind = (enum vmarena_guard_kind)4}, -EINVAL, "has no such value");
     assert_no_arena((struct vmarena_options){.commit_policy = (enum vmarena_commit_policy)3}, -EINVAL, "no such value");
     assert_no_arena((struct vmarena_options){.flags = 1u << 31}, -EINVAL, "unknown bits 0x80000000 in flags");
     assert_no_arena((struct vmarena_options){.flags = VMARENA_DONT_FORK | VMARENA_WIPE_ON_FORK}, -EINVAL, "exclude");
@@ -101,7 +101,7 @@ static void test_options_out_of_range(void **state) {
     assert_no_arena((struct vmarena_options){.fence = VMARENA_FENCE_END,
                                              .guard_kind = VMARENA_GUARD_MARKER,
                                              .flags = VMARENA_WIPE_ON_FORK},
-                    -EOPNOTSUPP, "guard markers do not work here, or not in this memory");
+                    -EOPNOTSUPP, "guards by markers do not work here, or not in this memory");
     assert_int_equal(vmarena_create(NULL, NULL), -EINVAL);
 }
 
