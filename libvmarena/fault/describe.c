@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A fault in words. Written without stdio, so that a signal handler may use it. */
+/* A fault in words, without stdio: signal handlers call these functions. */
 #include "prim/prim.h"
 
 #include <signal.h>
@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "vmarena/fault.h"
 
-/* Returns what the whole text takes, as snprintf(3) does. */
+/* Returns the length of the whole text, as snprintf(3) does. */
 static size_t finish(struct vmarena_text *text) {
     vmarena_text_end(text);
     return text->length;
@@ -40,7 +40,7 @@ static const char *signal_name(const struct vmarena_fault *fault) {
     return fault->signo == SIGSEGV ? "SIGSEGV" : fault->signo == SIGBUS ? "SIGBUS" : "signal";
 }
 
-/* "an 8-byte object", "an 11-byte object", "an 18-byte object", "an 11,000-byte object": as the number is spoken. */
+/* "an 8-byte object", "an 11-byte object", "an 18-byte object", "an 11,000-byte object": by how the number is spoken. */
 static bool wants_an(uint64_t number) {
     uint64_t thousands = number;
     while (thousands >= 1000) thousands /= 1000;
@@ -74,7 +74,7 @@ static void add_owner(struct vmarena_text *text, const struct vmarena_fault *fau
     vmarena_text_add(text, "\"");
 }
 
-/* Only a view tells it, and views have names. */
+/* Only views set it, and views have names. */
 static bool has_file_offset(const struct vmarena_fault *fault) {
     return fault->kind == VMARENA_FAULT_PAST_END_OF_FILE && fault->owner_name[0] != '\0';
 }

@@ -27,7 +27,7 @@ static void copy_name(struct vmarena_fault *fault, const struct vmarena_region *
         fault->owner_name[i] = region->name[i];
 }
 
-/* Beyond this a stray address is no stride past a guard, and naming a neighbour would mislead (NULL, for one). */
+/* An address farther away than this is not one that strode past a guard: naming a region would mislead (for NULL, say). */
 #define NEAREST_LIMIT ((size_t)1 << 30)
 
 static size_t gap(const struct vmarena_region *region, uintptr_t address) {
@@ -73,7 +73,7 @@ static void attribute(struct vmarena_fault *fault, const struct vmarena_region *
 
 /* ---- repairing it ------------------------------------------------------------------------------------------------------------ */
 
-/* The library's own use of protection: nobody else is to know of the fault. */
+/* Faults of the library's own making (dirty tracking by protection): nobody else gets to see them. */
 static bool is_watched(const struct vmarena_fault *fault, const struct vmarena_region *region) {
     vmarena_fault_fn *function = atomic_load_explicit(&region->watch, memory_order_acquire);
     return function != NULL && function(fault, region->watch_arg);
@@ -100,17 +100,18 @@ static bool claims(const struct vmarena_scope *scope, const struct vmarena_regio
     return scope->claims == vmarena_claims_registered || scope->claims == region->owner;
 }
 
-/* The innermost that claims it, inside of `limit`. */
+/* Returns the innermost scope that claims the fault, looking no further out than `limit`. */
 static struct vmarena_scope *find_scope(const struct vmarena_region *region, const struct vmarena_scope *limit) {
     for (struct vmarena_scope *scope = thread.top; scope != NULL && scope != limit; scope = scope->outer)
         if (claims(scope, region)) return scope;
     return NULL;
 }
 
-/* On the interrupted stack again, with the mask and floating-point modes of the moment of the fault. */
+/* Runs after the handler has returned, on the interrupted stack, with the signal mask and floating-point modes that were
+ * in force at the fault. */
 static void land(void *scope) { siglongjmp(((struct vmarena_scope *)scope)->landing, 1); }
 
-/* Gives the fault to the scope, which is closed before anything else can fault: no scope is landed in twice. */
+/* Gives the fault to the scope, and closes it before anything else can fault: nobody lands in a scope twice. */
 static void leave_for(struct vmarena_scope *scope, const struct vmarena_fault *fault, void *context, int saved_errno) {
     scope->fault = *fault;
     scope->claims = thread.last; /* see scopes.c */
@@ -122,7 +123,8 @@ static void leave_for(struct vmarena_scope *scope, const struct vmarena_fault *f
 
 /* ---- the order of it all ------------------------------------------------------------------------------------------------------ */
 
-/* What the thread's handler was doing, as far as the fault whose handler is found here on the stack interrupts it. */
+/* What the thread's handler was doing when this fault interrupted it, if it did: `here` is where its own handler lies on the
+ * stack, below what it interrupted. */
 static struct vmarena_handler_state interrupted_state(uintptr_t here) {
     struct vmarena_handler_state state = thread.handler;
     if (here >= state.attributing) state.attributing = state.depth = 0;
@@ -131,14 +133,15 @@ static struct vmarena_handler_state interrupted_state(uintptr_t here) {
     return state;
 }
 
-/* An access for which the kernel names no address, in a scope where there is no other access that it could be. */
+/* An access for which the kernel gives no address, in a scope whose body accesses nothing but its operands. */
 static bool is_operand(int signo, const siginfo_t *info) {
     const struct vmarena_scope *top = thread.top;
     return top != NULL && top->claims == vmarena_claims_operands &&
            vmarena_prim_fault_is_general_protection(signo, info->si_code);
 }
 
-/* A signal handler that interrupts attribution may fault as at any time; but a fault of our own would recur for ever. */
+/* A signal handler of the program may interrupt attribution and fault, as at any time. But a fault of attribution itself
+ * would recur for ever. */
 #define MOST_DEPTH 4
 
 static bool dispatch_fault(int signo, siginfo_t *info, void *context, int saved_errno) {

@@ -17,7 +17,7 @@ static const int signals[SIGNALS] = {SIGSEGV, SIGBUS};
 static struct {
     struct vmarena_prim_action action[MOST_PREVIOUS];
     _Atomic unsigned count;
-    bool was_displaced; /* somebody was put on top of ours, and may pass on to it for ever */
+    bool was_displaced; /* another handler was set on top of ours, and may call ours from then on */
 } previous[SIGNALS];
 
 _Atomic int vmarena_handler_mode;
@@ -36,12 +36,13 @@ static void set_count(unsigned i, unsigned count) {
 /* ---- in the handler: no lock, no allocation ------------------------------------------------------------------------------ */
 
 /*
- * Passes the signal on to the handler before ours. After a reassertion that one may call ours again for the same signal:
- * then the one before it is next, so that there is no cycle. Ours is called again if the stack is deeper than it was, and
- * the context is the same or the signal was sent: Python's faulthandler puts the handler back that it found, which is
- * ours, and raises the signal. A handler that jumped away instead left both as they are, for the next fault to find.
+ * Passes the signal on to the handler before ours. After a reassertion, that handler may call ours again for the same
+ * signal: then the handler before it is next, so that there is no cycle. We recognise such a call by a deeper stack,
+ * together with the same context or a signal that was sent: Python's faulthandler restores the handler that it found, which
+ * is ours, and raises the signal. A handler that jumped away instead has left this state behind, for the next fault to
+ * find; that fault's stack is not deeper, or its context is another.
  *
- * Not inlined: its own frame is the mark by which it recognises that it was called again.
+ * Never inlined: the address of its own frame is what is compared.
  */
 __attribute__((noinline)) static void pass_on(int signo, siginfo_t *info, void *context) {
     static struct vmarena_prim_action by_default; /* zero is SIG_DFL */
@@ -52,7 +53,7 @@ __attribute__((noinline)) static void pass_on(int signo, siginfo_t *info, void *
     bool again = outer.context == context || info->si_code <= 0;
     if (outer.context != NULL && again && mine.frame < outer.frame) mine.level = outer.level + 1;
     thread.chain = mine;
-    /* Scopes that the previous handler opens get its faults as at any time. */
+    /* The previous handler may open scopes of its own, which get its faults as at any other time. */
     thread.handler = (struct vmarena_handler_state){.scope_limit = NULL};
     vmarena_prim_signal_chain(signo, info, context,
                               mine.level <= count ? &previous[i].action[count - mine.level] : &by_default);
@@ -77,7 +78,7 @@ static int record_previous(unsigned i, unsigned index) {
     struct vmarena_prim_action now, *action = previous[i].action;
     int error = vmarena_prim_signal_get(signals[i], &now);
     if (error != 0) return vmarena_fail_call(error, "sigaction", 0);
-    /* Who displaces us again and again, as a test framework does around each test, is recorded once. */
+    /* A handler that displaces ours again and again, as a test framework's does around each test, is recorded once. */
     if (index > 0 && vmarena_prim_signal_same(&now, &action[index - 1])) return 0;
     if (index == MOST_PREVIOUS) return vmarena_fail(-EOVERFLOW, "the fault handlers were displaced more than 8 times");
     if (index >= count_previous(i) || !vmarena_prim_signal_same(&now, &action[index])) action[index] = now;
@@ -85,7 +86,7 @@ static int record_previous(unsigned i, unsigned index) {
     return 0;
 }
 
-/* On top of the handler that is there now, and `below` ones before that. */
+/* Sets our handler on top of the one that is set now, and of `below` earlier ones. */
 static int set_ours(unsigned i, unsigned below) {
     unsigned count = count_previous(i);
     if (count > 0 && vmarena_prim_signal_is(signals[i], handle) == 1) return 0;
@@ -102,14 +103,14 @@ static int reassert_ours(unsigned i) {
     return set_ours(i, count_previous(i));
 }
 
-/* Starts the list of previous handlers anew: nobody passes on to ours who was not there before. If somebody may, the list
- * goes on, unless it is full. */
+/* Starts the list of previous handlers anew, because none of those in it can call ours. If ours was displaced once, the one
+ * that displaced it may still call ours: then the list goes on, unless it is full. */
 static int set_ours_first(unsigned i) {
     unsigned count = count_previous(i);
     return set_ours(i, previous[i].was_displaced && count < MOST_PREVIOUS ? count : 0);
 }
 
-/* The handler below ours comes back. If that passes on to ours, it is called once more, and then those below it. */
+/* If the handler that is restored calls ours, ours passes the signal to it once more, and then to those before it. */
 static void restore_previous(unsigned i) {
     (void)vmarena_prim_signal_restore(signals[i], &previous[i].action[count_previous(i) - 1]);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operations that survive a fault anywhere. This file is compiled so that its loops stay loops: sanitizers intercept
- * memcpy and would report memory that the caller means to probe.
+ * Operations that survive a fault at any address. This file is compiled so that its loops stay loops: sanitizers intercept
+ * memcpy and would report memory that the caller wants to probe.
  *
- * Access is a matter of whole pages. So the work goes in pieces that cross no page on either side, each by blocks, in
- * order, one loaded and stored before the next (that is what volatile is for here: no compiler may load ahead). A piece
- * faults in its first block, unless another thread takes the page away at that moment; the fault's address then tells which
- * block it was, and the count of what was done before it is exact either way.
+ * A page is accessible as a whole or not at all. So the work is done in pieces that cross no page boundary on either side,
+ * each piece in blocks, in ascending order, one block loaded and stored before the next (volatile keeps the compiler from
+ * loading ahead). A piece faults in its first block, unless another thread unmaps the page at that moment. Then the
+ * fault's address says which block it was. Either way the count of what was done before is exact.
  */
 #include "prim/prim.h"
 
@@ -31,7 +31,7 @@
 #define UNCHECKED
 #endif
 
-/* As wide as one instruction loads and stores, at any alignment. */
+/* As wide as one instruction of most CPUs loads and stores, at any alignment. */
 typedef uint64_t block __attribute__((vector_size(16), may_alias, aligned(1)));
 typedef uint64_t word __attribute__((may_alias, aligned(1)));
 
@@ -69,7 +69,7 @@ UNCHECKED static size_t compare_piece(const volatile unsigned char *left, const 
 
 enum operation { COPY, FILL, COMPARE };
 
-/* One guarded operation; done is what survives a fault. */
+/* A guarded operation; `done` is volatile to survive a fault. */
 struct work {
     enum operation operation;
     unsigned char *to; /* COMPARE: the left one, which is only read */
@@ -105,9 +105,10 @@ static int try_operands(void (*body)(void *), void *arg, struct vmarena_fault *f
     return vmarena_try_claiming(body, arg, fault, vmarena_claims_operands);
 }
 
-/* The kernel names no address where the CPU refuses one for its form: then it is the operand, and nothing is there. */
+/* The kernel gives no address if the CPU refuses an address for its form: then it is the operand's, and nothing can be
+ * mapped there. */
 static void name_operand(struct vmarena_fault *fault, const void *operand, enum vmarena_access access) {
-    fault->signo = SIGSEGV; /* on x86-64 it may have been SIGBUS, by the compiler's choice of a register */
+    fault->signo = SIGSEGV; /* on x86-64 it may have been SIGBUS, depending on the register that the compiler chose */
     fault->address = (void *)(uintptr_t)operand;
     fault->access = access;
     fault->kind = VMARENA_FAULT_UNMAPPED;
@@ -122,8 +123,9 @@ static void name_either(const struct work *work, struct vmarena_fault *fault) {
     else name_operand(fault, to, work->operation == COMPARE ? VMARENA_ACCESS_READ : VMARENA_ACCESS_WRITE);
 }
 
-/* How far the piece came that faulted, by the fault's address: whole blocks, or bytes after the last of them. *operand is
- * the side that faulted, at the piece's beginning; NULL: the address is not one of ours (hardware tells only the page). */
+/* How many bytes of the piece that faulted were done, from the fault's address: whole blocks, or bytes after the last of
+ * them. *operand is the side that faulted, at the piece's beginning; NULL: the address is on neither side (for a hardware
+ * memory error the kernel gives only the page). */
 static size_t in_piece(const struct work *work, const struct vmarena_fault *fault, const unsigned char **operand) {
     size_t done = work->done, piece = piece_at(work, done);
     size_t unit = work->operation == COMPARE ? sizeof(word) : sizeof(block);

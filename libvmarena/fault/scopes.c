@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Scopes: what a thread is guarded by, and how guarded bodies run. */
+/* Scopes: how they open and close, and how guarded bodies run. */
 #include "prim/prim.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 const char vmarena_claims_registered[1], vmarena_claims_any[1], vmarena_claims_operands[1];
 
-/* Makes it the innermost, as seen by a handler at every instruction. */
+/* Makes the scope the innermost. A handler may run between any two instructions and must find a complete scope. */
 static inline void open_scope(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     scope->claims = claims;
     scope->stack = stack;
@@ -35,7 +35,7 @@ static void set_last(struct vmarena_scope *scope) {
 
 static void put_last_back(const struct vmarena_scope *scope) { thread.last = scope->claims; }
 
-/* Apart, so that the other way through enter() saves no registers. */
+/* A function of its own, so that the usual path through enter() saves no registers. */
 __attribute__((noinline)) static int enter_first(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     int error = vmarena_fault_ready();
     if (error == 0) open_scope(scope, claims, stack);
@@ -46,7 +46,7 @@ __attribute__((noinline)) static int enter_first(struct vmarena_scope *scope, co
     return error;
 }
 
-/* stack: below the frame that the scope's landing is in, which is where the handler may put a frame. */
+/* stack: an address below the frame that the landing is in, where the handler may put the frame of land(). */
 static inline int enter(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     int mode = atomic_load_explicit(&vmarena_handler_mode, memory_order_relaxed);
     if (VMARENA_UNLIKELY(mode == VMARENA_MODE_ABSENT || !thread.has_stack)) return enter_first(scope, claims, stack);
@@ -54,10 +54,10 @@ static inline int enter(struct vmarena_scope *scope, const void *claims, uintptr
     return 0;
 }
 
-/* What runs where nothing faults starts on a cache line of its own: it is short, and 0.5 ns of 5 hang on where it lies. */
+/* What runs when nothing faults starts on a cache line of its own: its place in the line makes 0.5 ns of 5. */
 #define HOT __attribute__((aligned(64)))
 
-/* Not inlined, link-time optimisation or not: its own frame lies below the caller's. */
+/* Never inlined, even by link-time optimisation: its frame must lie below the caller's, in which the landing is. */
 HOT __attribute__((noinline)) int vmarena_scope_enter(struct vmarena_scope *scope, const void *claims) {
     return enter(scope, claims, vmarena_prim_stack_pointer());
 }
@@ -69,7 +69,7 @@ struct vmarena_scope *vmarena_scope_top(void) {
 }
 void vmarena_scope_unwind(struct vmarena_scope *top) { thread.top = top; }
 
-/* The arguments are in vmarena_try's order, so that it need not move them. */
+/* The arguments are in vmarena_try's order, so that vmarena_try need not move them. */
 HOT int vmarena_try_claiming(void (*body)(void *), void *arg, struct vmarena_fault *fault, const void *claims) {
     if (VMARENA_UNLIKELY(body == NULL)) return vmarena_fail(-EINVAL, "vmarena_try: no body");
     struct vmarena_scope scope;

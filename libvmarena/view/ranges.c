@@ -17,14 +17,14 @@ int vmarena_view_lock_pages(void *start, size_t length) {
 
 int vmarena_view_populate_pages(char *start, size_t length) {
     int error = vmarena_prim_advise(start, length, VMARENA_PRIM_POPULATE_READ);
-    /* Linux before 5.14 has no such advice. Not by an access of our own: the fault handlers may be displaced. */
+    /* Linux before 5.14 has no such advice. An access of our own might raise a signal, and the handlers may be displaced. */
     if (error == -EINVAL || error == -EOPNOTSUPP) error = vmarena_prim_touch(start, length);
     if (error == 0) return 0;
     if (error == -EFAULT) return vmarena_fail(error, "the file no longer reaches to where it was to be populated");
     return vmarena_fail_call(error, "populate", length);
 }
 
-/* A range of an open view's window, and the pages that hold it; 0 bytes of them where it is empty. */
+/* A range of an open view's window, and the pages that hold it: 0 bytes of them if the range is empty. */
 struct range {
     const struct vmarena_view_record *record;
     size_t from, length;
@@ -53,7 +53,8 @@ int vmarena_view_sync(struct vmarena_view *view, size_t from, size_t length) {
     return error == 0 ? 0 : vmarena_fail_call(error, "msync", range.bytes);
 }
 
-/* Only pages that lie in the range as a whole; what the first and the last page hold beyond the window does not count. */
+/* Leaves out pages that lie only partly in the range. Beyond the window there is nothing to spare: there, parts count as
+ * whole pages. */
 static void shrink_to_whole_pages(struct range *range) {
     const struct vmarena_view *view = &range->record->head;
     size_t page = vmarena_prim_page_size();

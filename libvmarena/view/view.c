@@ -25,8 +25,8 @@ struct vmarena_view_record *vmarena_view_record_of(const struct vmarena_view *vi
 
 /* ---- opening ----------------------------------------------------------------------------------------------------------- */
 
-/* What a fault in the view means. In the signal handler. */
-static void explain(const struct vmarena_region *region, struct vmarena_fault *fault) {
+/* Says what a fault in the view means; signal-safe. */
+static void attribute(const struct vmarena_region *region, struct vmarena_fault *fault) {
     const struct vmarena_view_record *record = region->owner;
     uintptr_t address = (uintptr_t)fault->address, data = (uintptr_t)record->head.data;
     uint64_t offset = record->head.offset;
@@ -36,7 +36,7 @@ static void explain(const struct vmarena_region *region, struct vmarena_fault *f
     fault->file_offset = address >= data           ? offset + (address - data)
                          : offset > data - address ? offset - (data - address)
                                                    : 0;
-    if (fault->signo != SIGSEGV) return; /* its code tells of a truncated file or of broken memory */
+    if (fault->signo != SIGSEGV) return; /* the signal code says whether the file was cut or the memory is broken */
     if (address < (uintptr_t)record->place.pages) fault->kind = VMARENA_FAULT_UNDERRUN;
     else if (address - (uintptr_t)record->place.pages < record->place.length) fault->kind = VMARENA_FAULT_PROTECTED;
     else fault->kind = VMARENA_FAULT_OVERRUN;
@@ -66,7 +66,7 @@ static int check_file(int fd, struct vmarena_prim_file *file) {
     return 0;
 }
 
-/* The window asked for, within the file as it is now. */
+/* Chooses the window that was asked for, within the file as it is now. */
 static int choose_window(struct vmarena_view_window *window, const struct vmarena_prim_file *file, uint64_t offset,
                          size_t length) {
     if (offset >= file->size || length > file->size - offset)
@@ -93,7 +93,7 @@ static int reserve(struct vmarena_view_record *record, size_t capacity) {
                                        .policy = VMARENA_COMMIT_PROTECT};
     record->region.owner = record;
     record->region.kind = VMARENA_OWNER_VIEW;
-    record->region.attribute = explain;
+    record->region.attribute = attribute;
     return vmarena_region_reserve(&record->region, &plan);
 }
 
@@ -119,14 +119,14 @@ static void give_record(struct vmarena_view_record *record) {
     vmarena_pool_give(&records, record);
 }
 
-/* Long paths are told by their last part, and that by its beginning. */
+/* Of a path that is too long the last part is kept, and of that the beginning. */
 static void set_name(struct vmarena_view_record *record, const char *name) {
     const char *slash = strrchr(name, '/');
     if (strlen(name) >= VMARENA_NAME_SIZE && slash != NULL && slash[1] != '\0') name = slash + 1;
     strncpy(record->region.name, name, VMARENA_NAME_SIZE - 1);
 }
 
-/* Takes fd over on success. */
+/* On success the view owns fd. */
 static int open_descriptor(struct vmarena_view **out, int fd, const struct vmarena_view_options *options,
                            const char *name) {
     struct vmarena_prim_file file;
@@ -212,7 +212,7 @@ void vmarena_view_close(struct vmarena_view *view) {
     give_record(record);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------------ */
+/* ---- faults and figures ------------------------------------------------------------------------------------------------------------ */
 
 int vmarena_view_on_fault(struct vmarena_view *view, vmarena_fault_fn *function, void *arg) {
     struct vmarena_view_record *record = vmarena_view_record_of(view);

@@ -31,7 +31,7 @@ struct vmarena_view_record {
     struct vmarena_view_options options; /* name not kept here */
     struct vmarena_view_place place;
     int fd;
-    size_t unit; /* data is congruent to its file offset modulo this: a page, or a huge page where asked for */
+    size_t unit; /* data is congruent to its file offset modulo this: a page, or a huge page if these were asked for */
     size_t capacity;
     enum vmarena_huge huge; /* obtained */
 };
@@ -41,7 +41,7 @@ struct vmarena_view_record *vmarena_view_record_of(const struct vmarena_view *vi
 
 /* ---- window.c ---- */
 
-/* Whether the window can lie against its fence with the file's own pages, without a copy of them. */
+/* Whether the window's end (beginning) is a page boundary of the file, so that its own pages can lie against the fence. */
 bool vmarena_view_is_flush(const struct vmarena_view_record *record, const struct vmarena_view_window *window);
 
 /* Maps or reads the window into the region, which is reserved, and sets what the record says of it. Explained. */

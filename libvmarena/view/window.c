@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a view shows of its file: where a window lies in the region, how it is mapped, and how another takes its place. */
+/* What a view shows of its file: where the window lies in the region, how it is mapped, and how it moves. */
 #include "prim/prim.h"
 
 #include <errno.h>
@@ -8,7 +8,6 @@
 #include "view/view.h"
 #include "vmarena/page.h"
 
-/* Whether the end, or the beginning, falls on a page of the file, so that the file's own pages serve the fence. */
 bool vmarena_view_is_flush(const struct vmarena_view_record *record, const struct vmarena_view_window *window) {
     size_t mask = vmarena_prim_page_size() - 1;
     if (record->options.fence == VMARENA_FENCE_END) return ((window->offset + window->size) & mask) == 0;
@@ -54,8 +53,8 @@ static int map_in(struct vmarena_view_record *record, const struct vmarena_view_
     uint64_t offset = window->offset & ~((uint64_t)vmarena_prim_page_size() - 1);
     struct vmarena_prim_file file;
     int error = vmarena_prim_map_file(place->pages, place->length, prot_of(record), shared, record->fd, offset);
-    /* Read only, a private mapping shows the same. Before Linux 6.7 nothing that is sealed against writing is mapped shared,
-     * and some file systems in user space map nothing so. */
+    /* A private mapping that is only read shows the same. Before Linux 6.7 a file that is sealed against writing cannot be
+     * mapped shared, and some file systems in user space map no file shared. */
     if ((error == -EPERM || error == -ENODEV) && record->options.mode == VMARENA_VIEW_READ)
         error = vmarena_prim_map_file(place->pages, place->length, VMARENA_READ, false, record->fd, offset);
     if (error == -EPERM)
@@ -92,7 +91,7 @@ static int set_flags(const struct vmarena_view_record *record, const struct vmar
     return error;
 }
 
-/* Puts the window's pages at base, which is reserved. On an error there may be some. */
+/* Maps the window's pages at base, which is reserved. After an error some may be mapped. */
 static int put(struct vmarena_view_record *record, const struct vmarena_view_window *window, char *base) {
     struct vmarena_view_place place = place_of(record, window, base);
     int error = place.copied ? read_in(record, window, &place) : map_in(record, window, &place);
@@ -159,13 +158,13 @@ static int put_by_moving(struct vmarena_view_record *record, const struct vmaren
         (void)vmarena_prim_unmap(stage, size);
         return error;
     }
-    /* Where the window was made, others may have mapped something by now. */
+    /* The stage's middle has moved away: another thread may have mapped something there by now. */
     if (before != 0) (void)vmarena_prim_unmap(stage, before);
     if (after != 0) (void)vmarena_prim_unmap(from.pages + from.length, after);
     return 0;
 }
 
-/* On an error the old window is made again, as far as that goes: what was changed in it is lost. */
+/* On an error the old window is mapped again, as far as possible, without the changes that were made in it. */
 static int put_in_place(struct vmarena_view_record *record, const struct vmarena_view_window *window) {
     struct vmarena_view_window before = {record->head.offset, record->head.size};
     int error = vmarena_prim_map_reserved(record->region.base, record->region.size);
@@ -177,13 +176,13 @@ static int put_in_place(struct vmarena_view_record *record, const struct vmarena
     return error;
 }
 
-/* A mapping by itself, so that neither way takes an entry more. */
+/* The piece is a mapping of its own: neither call takes another map entry. */
 static void close_piece(char *from, const char *to) {
     if (from < to && vmarena_prim_map_reserved(from, (size_t)(to - from)) != 0)
         (void)vmarena_prim_protect(from, (size_t)(to - from), VMARENA_NONE);
 }
 
-/* What the old window has left of its place is reserved again. */
+/* Reserves again what the old window took and the new one does not. */
 static void close_rest(const struct vmarena_view_place *old, const struct vmarena_view_place *now) {
     char *old_end = old->pages + old->length, *now_end = now->pages + now->length;
     close_piece(old->pages, now->pages < old_end ? now->pages : old_end);
@@ -197,7 +196,8 @@ int vmarena_view_move(struct vmarena_view *view, uint64_t offset, size_t length)
     int error = check_move(record, offset, length, &window);
     if (error != 0) return error;
     struct vmarena_view_place old = record->place;
-    bool locks = (record->options.flags & VMARENA_LOCK) != 0; /* for both at once RLIMIT_MEMLOCK may not be enough */
+    bool locks =
+        (record->options.flags & VMARENA_LOCK) != 0; /* RLIMIT_MEMLOCK may not suffice for both windows at once */
     if (locks) (void)vmarena_prim_unlock(old.pages, old.length);
     error = put_by_moving(record, &window);
     if (error == 1) error = put_in_place(record, &window);
