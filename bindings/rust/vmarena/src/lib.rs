@@ -18,6 +18,10 @@
 //! # }
 //! ```
 //!
+//! For tests: [`Fenced`] input, the attribute `test` (feature `test`), strategies (`proptest`), [`report_faults`], and
+//! [`GuardedAlloc`] for every allocation of a program. For programs: [`Arena`] and its [`Scope`]s, collections in them
+//! (`allocator-api2`, `nightly`), [`Guarded`] values, [`View`]s of files, [`inspect`].
+//!
 //! What is safe here is safe whatever faults: the accesses that may fault are made in C, so that no Rust frame is
 //! crossed. [`catch_fault`] crosses frames and is `unsafe` for that reason.
 #![deny(unsafe_op_in_unsafe_fn)]
