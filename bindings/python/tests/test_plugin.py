@@ -252,6 +252,9 @@ import vmarena
 from hypothesis import given, settings
 from vmarena.strategies import fenced_arrays, fenced_bytes
 
+settings.register_profile("without times", deadline=None)
+settings.load_profile("without times")
+
 @given(fenced_bytes(max_size=50))
 def test_right(data):
     before = bytes(data)

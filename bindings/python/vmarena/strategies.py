@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Strategies for hypothesis: data flush against a guard page.
 
-    from hypothesis import given
+    from hypothesis import given, settings
     from vmarena.strategies import fenced_bytes
 
+    @settings(deadline=None)                  # a process for each input takes its time
     @given(fenced_bytes(max_size=100))
     def test_parse(data):
         vmarena.call(parser.parse, data)      # a fault is an exception here: hypothesis shrinks the input
