@@ -26,6 +26,7 @@ pub type vmarena_guard_kind = c_uint;
 pub const VMARENA_GUARD_AUTO: vmarena_guard_kind = 0;
 pub const VMARENA_GUARD_MARKER: vmarena_guard_kind = 1;
 pub const VMARENA_GUARD_PROTECT: vmarena_guard_kind = 2;
+pub const VMARENA_GUARD_USERFAULT: vmarena_guard_kind = 3;
 
 pub type vmarena_huge = c_uint;
 pub const VMARENA_HUGE_SYSTEM: vmarena_huge = 0;

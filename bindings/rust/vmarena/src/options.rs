@@ -20,16 +20,38 @@ pub enum CommitPolicy {
     Protect,
 }
 
-/// What keeps a guard inside a reservation inaccessible.
+/// How the guards inside a reservation are made. Those at its edges are always `PROT_NONE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GuardKind {
-    /// Markers where they work, otherwise mprotect.
+    /// As an option: the first of the others that works.
     Auto,
-    /// `MADV_GUARD_INSTALL`: no map entry spent.
+    /// `MADV_GUARD_INSTALL` (Linux 6.13): no map entries.
     Marker,
-    /// `mprotect(PROT_NONE)`: two map entries a guard.
+    /// `mprotect(PROT_NONE)`: two map entries for each guard.
     Protect,
+    /// `userfaultfd(2)`: no map entries; an access raises SIGBUS.
+    Userfault,
+}
+
+impl GuardKind {
+    fn raw(self) -> sys::vmarena_guard_kind {
+        match self {
+            GuardKind::Auto => sys::VMARENA_GUARD_AUTO,
+            GuardKind::Marker => sys::VMARENA_GUARD_MARKER,
+            GuardKind::Protect => sys::VMARENA_GUARD_PROTECT,
+            GuardKind::Userfault => sys::VMARENA_GUARD_USERFAULT,
+        }
+    }
+
+    /// A kind that was obtained, which is never `Auto`.
+    pub(crate) fn obtained(raw: sys::vmarena_guard_kind) -> Self {
+        match raw {
+            sys::VMARENA_GUARD_MARKER => GuardKind::Marker,
+            sys::VMARENA_GUARD_USERFAULT => GuardKind::Userfault,
+            _ => GuardKind::Protect,
+        }
+    }
 }
 
 /// Huge pages asked for, and the rung of the ladder obtained.
@@ -121,11 +143,7 @@ impl Options {
     /// The back end of guards inside the reservation.
     #[must_use]
     pub fn guard_kind(mut self, kind: GuardKind) -> Self {
-        self.guard_kind = match kind {
-            GuardKind::Auto => sys::VMARENA_GUARD_AUTO,
-            GuardKind::Marker => sys::VMARENA_GUARD_MARKER,
-            GuardKind::Protect => sys::VMARENA_GUARD_PROTECT,
-        };
+        self.guard_kind = kind.raw();
         self
     }
     /// How memory is committed.

@@ -4,7 +4,7 @@ use std::mem;
 use vmarena_sys as sys;
 
 use crate::arena::Arena;
-use crate::options::{huge, Huge};
+use crate::options::{huge, GuardKind, Huge};
 
 /// What an arena has, uses and got: what it knows without asking the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Stats {
     pub huge_asked: Huge,
     /// The rung that the kernel accepted.
     pub huge_obtained: Huge,
-    /// Guards are markers, not mprotect.
-    pub guard_markers: bool,
+    /// How the guards inside the reservation are made.
+    pub guard_kind: GuardKind,
 }
 
 impl Stats {
@@ -54,7 +54,7 @@ impl Stats {
             page_size: raw.page_size,
             huge_asked: huge(raw.huge_asked),
             huge_obtained: huge(raw.huge_obtained),
-            guard_markers: raw.guard_kind == sys::VMARENA_GUARD_MARKER,
+            guard_kind: GuardKind::obtained(raw.guard_kind),
         }
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //! The whole crate, from outside.
 use vmarena::{
-    catch_fault, try_compare, try_copy, try_fill, try_read, try_write, Access, Arena, Fenced, Guarded, Kind, Options,
-    Side,
+    catch_fault, try_compare, try_copy, try_fill, try_read, try_write, Access, Arena, Fenced, GuardKind, Guarded, Kind,
+    Options, Side,
 };
 
 #[test]
@@ -175,5 +175,18 @@ fn threads_have_their_own_faults() {
         .collect();
     for thread in threads {
         assert_eq!(thread.join().unwrap(), 1000);
+    }
+}
+
+#[test]
+fn the_kind_of_guards_is_the_one_asked_for() {
+    for kind in [GuardKind::Marker, GuardKind::Userfault, GuardKind::Protect] {
+        match Options::new().fence(Side::End).guard_kind(kind).create() {
+            Ok(arena) => assert_eq!(arena.stats().guard_kind, kind),
+            Err(error) => {
+                assert_eq!(error.errno(), 95, "{error}"); // EOPNOTSUPP
+                println!("skip: {kind:?}: {error}");
+            }
+        }
     }
 }
