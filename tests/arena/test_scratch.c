@@ -109,7 +109,7 @@ static pthread_barrier_t all_there;
 static void *wait_with_scratch(void *arg) {
     struct vmarena_scratch scratch = vmarena_scratch_begin(NULL);
     struct vmarena_stats stats;
-    vmarena_stats(scratch.arena, &stats);
+    vmarena_info(scratch.arena, &stats);
     bool works =
         scratch.arena != NULL && vmarena_alloc(scratch.arena, 1000, 1) != NULL && stats.reserved == *(size_t *)arg;
     (void)pthread_barrier_wait(&all_there);
