@@ -10,12 +10,18 @@
 
 /* ---- mapping ranges ---------------------------------------------------------------------------------------------- */
 
+/* Only huge pages are a mere wish. */
+static bool is_wish(enum vmarena_prim_advice advice) {
+    return advice == VMARENA_PRIM_HUGE || advice == VMARENA_PRIM_NO_HUGE;
+}
+
 static int readvise(const struct vmarena_memfile_mapping *mapping, const struct vmarena_range *range) {
-    int error = 0;
-    for (unsigned i = 0; i < mapping->advice_count && error == 0; i++)
-        error =
-            vmarena_prim_advise(mapping->region->base + range->start, range->end - range->start, mapping->advice[i]);
-    return error == 0 ? 0 : vmarena_fail_call(error, "madvise", range->end - range->start);
+    size_t size = range->end - range->start;
+    for (unsigned i = 0; i < mapping->advice_count; i++) {
+        int error = vmarena_prim_advise(mapping->region->base + range->start, size, mapping->advice[i]);
+        if (error != 0 && !is_wish(mapping->advice[i])) return vmarena_fail_call(error, "madvise", size);
+    }
+    return 0;
 }
 
 static int map_range(const struct vmarena_memfile_mapping *mapping, const struct vmarena_memfile *file,
@@ -70,7 +76,7 @@ int vmarena_memfile_privatize(struct vmarena_memfile_mapping *mapping) {
     move_aside(mapping, &ranges);
     error = make_ranges_private(mapping, &ranges);
     if (error == 0) mapping->private_end = SIZE_MAX;
-    else if (mapping->private_end == 0) drop_aside(mapping->file);
+    else drop_aside(mapping->file);
     vmarena_ranges_free(&ranges);
     return error;
 }

@@ -603,8 +603,29 @@ static enum vmarena_guard_kind markers = VMARENA_GUARD_MARKER, by_mprotect = VMA
 #test " (userfaultfd)", test, NULL, NULL, &by_userfaultfd                                                      \
     }
 
+/* A step that no address space holds commits the whole arena at once, and all of it is guarded. */
+static void test_one_step_for_all(void **state) {
+    struct vmarena *arena;
+    struct vmarena_options options = {.reserve = MIB,
+                                      .commit = SIZE_MAX,
+                                      .fence = VMARENA_FENCE_END,
+                                      .guard_kind = *(enum vmarena_guard_kind *)*state};
+    assert_int_equal(vmarena_fault_reassert(), 0);
+    int error = vmarena_create(&arena, &options);
+    if (error == -EOPNOTSUPP) {
+        print_message("skip: %s\n", vmarena_explain());
+        skip();
+    }
+    assert_int_equal(error, 0);
+    obtained = options.guard_kind;
+    char *object = alloc(arena, 16, 1);
+    assert_faults(object + 16, VMARENA_FAULT_OVERRUN, object, 16, 1);
+    vmarena_destroy(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        EACH(test_one_step_for_all),
         EACH(test_the_nearer_neighbour_is_named),
         EACH(test_before_the_first_and_past_the_last),
         EACH(test_wide_guards),

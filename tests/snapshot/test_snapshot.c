@@ -522,6 +522,93 @@ static void test_memory_given_back(void **state) {
         if (can(ways[i])) check_given_back(ways[i]);
 }
 
+/* What a restore brings back above the allocated part, down to the rest of its last page, is known not to be zero. */
+static void check_zeroed_after_restoring(enum vmarena_tracking way) {
+    struct vmarena *arena = make(way, 64 * page);
+    size_t kept = 2 * page + 100, zeroed = 18 * page;
+    unsigned char *bytes = take(arena, 20 * page);
+    memset(bytes, 1, 20 * page);
+    assert_int_equal(vmarena_reset(arena, SIZE_MAX), 0);
+    assert_ptr_equal(take(arena, kept), bytes);
+    struct vmarena_snapshot *snapshot = snap(arena, way);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(vmarena_reset(arena, 0), 0);
+        restore(arena, snapshot);
+        for (size_t i = 0; i < kept; i++) assert_int_equal(bytes[i], 1);
+        unsigned char *next = vmarena_alloc_zeroed(arena, zeroed, 1);
+        assert_ptr_equal(next, bytes + kept);
+        for (size_t i = 0; i < zeroed; i++)
+            if (next[i] != 0) fail_msg("%s: byte %zu of zeroed memory is %u", names[way], i, next[i]);
+    }
+    vmarena_snapshot_free(snapshot);
+    vmarena_destroy(arena);
+}
+
+static void test_zeroed_after_restoring(void **state) {
+    (void)state;
+    skip_where_annotated();
+    ready();
+    for (unsigned i = 0; i < WAYS; i++)
+        if (can(ways[i])) check_zeroed_after_restoring(ways[i]);
+}
+
+/* Frozen memory is zeroed by writing: where that is not allowed, nothing is changed. */
+static void test_discard_of_protected_memory(void **state) {
+    (void)state;
+    ready();
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (!can(ways[i])) continue;
+        struct vmarena *arena = make(ways[i], 64 * page);
+        unsigned char *bytes = take(arena, 20 * page);
+        int expected = ways[i] == VMARENA_TRACK_FILE ? -EACCES : 0;
+        memset(bytes, 1, 20 * page);
+        struct vmarena_snapshot *snapshot = snap(arena, ways[i]);
+        assert_int_equal(vmarena_protect_range(arena, bytes + 7 * page, page, VMARENA_READ), 0);
+        assert_int_equal(vmarena_discard(arena, bytes + 5 * page, 5 * page), expected);
+        for (size_t j = 0; j < 20 * page; j++)
+            assert_int_equal(bytes[j], expected == 0 && j / page >= 5 && j / page < 10 ? 0 : 1);
+        assert_int_equal(vmarena_reset(arena, 0), expected);
+        assert_int_equal(used(arena), expected == 0 ? 0 : 20 * page);
+        assert_int_equal(vmarena_protect(arena, VMARENA_READ | VMARENA_WRITE), 0);
+        assert_int_equal(vmarena_reset(arena, 0), 0);
+        restore(arena, snapshot);
+        for (size_t j = 0; j < 20 * page; j++) assert_int_equal(bytes[j], 1);
+        vmarena_snapshot_free(snapshot);
+        vmarena_destroy(arena);
+    }
+}
+
+/* Once a range has the arena's protection again, everything is as before it was protected. */
+static void test_range_protected_and_brought_back(void **state) {
+    (void)state;
+    ready();
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (!can(ways[i])) continue;
+        struct vmarena_snapshot_info info;
+        struct vmarena *arena = make(ways[i], 64 * page);
+        unsigned char *bytes = take(arena, 20 * page);
+        memset(bytes, 1, 20 * page);
+        struct vmarena_snapshot *first = snap(arena, ways[i]);
+        assert_int_equal(vmarena_protect_range(arena, bytes + 5 * page, 2 * page, VMARENA_NONE), 0);
+        assert_int_equal(vmarena_protect_range(arena, bytes + 5 * page, 2 * page, VMARENA_READ | VMARENA_WRITE), 0);
+        restore(arena, first);
+        bytes[3 * page] = 2;
+        struct vmarena_snapshot *second = snap(arena, ways[i]);
+        bytes[3 * page] = 3;
+        bytes[6 * page] = 3;
+        restore(arena, second);
+        assert_int_equal(vmarena_snapshot_info(second, &info), 0);
+        assert_int_equal(info.restored, 2 * page); /* tracked page by page, and not by the arena */
+        assert_int_equal(bytes[3 * page], 2);
+        assert_int_equal(bytes[6 * page], 1);
+        restore(arena, first);
+        assert_int_equal(bytes[3 * page], 1);
+        vmarena_snapshot_free(first);
+        vmarena_snapshot_free(second);
+        vmarena_destroy(arena);
+    }
+}
+
 static void check_protection(enum vmarena_tracking way) {
     struct vmarena *arena = make(way, 64 * page);
     unsigned char *bytes = take(arena, 20 * page);
@@ -1016,6 +1103,9 @@ int main(void) {
         cmocka_unit_test(test_clone_is_an_arena),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_memory_given_back),
+        cmocka_unit_test(test_zeroed_after_restoring),
+        cmocka_unit_test(test_discard_of_protected_memory),
+        cmocka_unit_test(test_range_protected_and_brought_back),
         cmocka_unit_test(test_protection),
         cmocka_unit_test(test_parts_of_a_file),
         cmocka_unit_test(test_protect_is_invisible),
