@@ -11,7 +11,7 @@ use std::str;
 use vmarena_sys as sys;
 
 use crate::arena::Arena;
-use crate::error::{Error, EINVAL};
+use crate::error::{Error, EILSEQ, EINVAL};
 use crate::growing::Growing;
 use crate::scope::Scope;
 use crate::string::ArenaString;
@@ -100,13 +100,19 @@ impl Arena {
 
     /// Takes an object back: the last one's memory is handed out again, one in a fenced arena faults from now on.
     ///
+    /// # Panics
+    /// When bytes around an object of a fenced arena were overwritten, unless the thread panics already.
+    ///
     /// # Safety
     /// An object of this arena of this size, which nobody uses any more.
     pub(crate) unsafe fn take_back(&self, object: NonNull<u8>, size: usize) {
         if size != 0 && (self.is_fenced() || object.as_ptr() as usize + size == self.end()) {
-            // SAFETY: the caller's object. Where it cannot be taken back it stays until the arena is reset, and
-            // overwritten slack is reported by Arena::check() and reset().
-            let _ = unsafe { sys::vmarena_free(self.handle(), object.as_ptr().cast(), size) };
+            // SAFETY: the caller's object.
+            let code = unsafe { sys::vmarena_free(self.handle(), object.as_ptr().cast(), size) };
+            // After another failure it stays until the arena is reset.
+            if code == -EILSEQ && !std::thread::panicking() {
+                give_up(&Error::last(code));
+            }
         }
     }
 }

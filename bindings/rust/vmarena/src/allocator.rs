@@ -39,6 +39,9 @@ macro_rules! implement {
             }
 
             /// The last object's memory is handed out again; in a fenced arena any object faults from now on.
+            ///
+            /// # Panics
+            /// When bytes around an object of a fenced arena were overwritten.
             #[inline]
             unsafe fn deallocate(&self, object: NonNull<u8>, layout: Layout) {
                 // SAFETY: the caller's object, which it gives up.

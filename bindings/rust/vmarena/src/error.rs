@@ -6,9 +6,9 @@ use std::ptr::NonNull;
 
 use vmarena_sys as sys;
 
-// These have the same numbers on every system that the library runs on.
-pub(crate) const ESRCH: i32 = 3;
-pub(crate) const EINVAL: i32 = 22;
+pub(crate) const EILSEQ: i32 = libc::EILSEQ;
+pub(crate) const EINVAL: i32 = libc::EINVAL;
+pub(crate) const ESRCH: i32 = libc::ESRCH;
 
 /// A failure of the library: an errno, and a sentence that says which call, which limit, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -143,3 +143,14 @@ fn a_full_arena_is_an_error_of_the_collection() {
     assert!(bytes.try_reserve(1 << 20).is_err());
     assert_eq!(bytes.as_slice(), &[1]);
 }
+
+#[test]
+fn overwritten_slack_is_told_when_the_object_goes() {
+    let arena = Options::new().fence(Side::End).create().unwrap();
+    let mut object = Box::new_in([1u8; 10], &arena);
+    // SAFETY: there is none: that is the error.
+    unsafe { object.as_mut_ptr().sub(1).write_volatile(9) };
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(object))).unwrap_err();
+    let said = panic.downcast_ref::<String>().unwrap();
+    assert!(said.starts_with("slack overwritten: byte -1 of the 10-byte object"), "{said}");
+}
