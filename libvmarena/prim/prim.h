@@ -116,7 +116,7 @@ int vmarena_prim_name(void *address, size_t size, const char *name);
 
 /*
  * Creates a file of size zero bytes that lives in memory alone, and is closed by exec. -EFBIG: it exceeds RLIMIT_FSIZE;
- * no SIGXFSZ is raised. -EOPNOTSUPP: memfd_create(2) is absent or forbidden.
+ * no SIGXFSZ is raised. -EOPNOTSUPP: this system has no memfd_create(2).
  */
 int vmarena_prim_memory_file(int *fd, const char *name, uint64_t size);
 
@@ -149,29 +149,6 @@ int vmarena_prim_guard_remove_many(const struct vmarena_prim_range *ranges, size
 /* Whether a guard marker works here: tried once on a page of its own, then remembered. */
 bool vmarena_prim_has_guard_markers(void);
 
-/*
- * Guards by userfaultfd(2) with UFFD_FEATURE_SIGBUS: an access to a guard raises SIGBUS, and a system call that is given
- * one fails with EFAULT. (linux/userfault_guard.c)
- *
- *      POISON   a guard is a marker in the page table (UFFDIO_POISON, Linux 6.6), which a child of fork(2) has too and
- *               which outlives the descriptor
- *      MISSING  a guard is a page of a registered range that is not there (Linux 5.11; 4.14 for root). A child of
- *               fork(2) has none until it registers the range on a descriptor of its own; closing the descriptor ends all
- *
- * A descriptor that a child inherits acts on its parent's memory, and must not be used there.
- */
-enum vmarena_prim_userfault { VMARENA_PRIM_USERFAULT_POISON, VMARENA_PRIM_USERFAULT_MISSING };
-
-/* A descriptor, or a negative errno; -EOPNOTSUPP: this kernel has not got the mode. */
-int vmarena_prim_userfault_open(enum vmarena_prim_userfault mode);
-int vmarena_prim_userfault_register(int fd, enum vmarena_prim_userfault mode, void *address, size_t size);
-
-/* Makes pages that are not there guards. -EEXIST: one is there; those before it are guards by now. */
-int vmarena_prim_userfault_poison(int fd, void *address, size_t size);
-
-/* Brings pages in, zero. -EEXIST: one is there; those before it are, too. */
-int vmarena_prim_userfault_populate(int fd, void *address, size_t size);
-
 enum vmarena_prim_advice {
     VMARENA_PRIM_HUGE,
     VMARENA_PRIM_NO_HUGE,
@@ -189,6 +166,32 @@ enum vmarena_prim_advice {
 };
 /* -EOPNOTSUPP: this system does not know the advice. */
 int vmarena_prim_advise(void *address, size_t size, enum vmarena_prim_advice advice);
+
+/* ---- guards by userfaultfd (linux/userfault_guard.c) ------------------------------------------------------------- */
+
+/*
+ * Guards by userfaultfd(2) with UFFD_FEATURE_SIGBUS: an access to a guard raises SIGBUS, and a system call that accesses
+ * one fails with EFAULT.
+ *
+ *      POISON   a guard is a marker in the page table (UFFDIO_POISON, Linux 6.6). A child of fork(2) inherits it, and it
+ *               outlives the descriptor.
+ *      MISSING  a guard is a page of a registered range that is not there (Linux 5.11; 4.14 for root). A child of
+ *               fork(2) has none until it registers the range on a descriptor of its own; closing the descriptor removes
+ *               all.
+ *
+ * A descriptor that a child inherits acts on its parent's memory: the child must not use it.
+ */
+enum vmarena_prim_userfault { VMARENA_PRIM_USERFAULT_POISON, VMARENA_PRIM_USERFAULT_MISSING };
+
+/* Returns a descriptor, or a negative errno; -EOPNOTSUPP: this kernel lacks the mode. */
+int vmarena_prim_userfault_open(enum vmarena_prim_userfault mode);
+int vmarena_prim_userfault_register(int fd, enum vmarena_prim_userfault mode, void *address, size_t size);
+
+/* Turns pages that are not there into guards. -EEXIST: one is there; those before it are guards now. */
+int vmarena_prim_userfault_poison(int fd, void *address, size_t size);
+
+/* Fills in pages of zeroes. -EEXIST: one is there already; those before it are there now, too. */
+int vmarena_prim_userfault_populate(int fd, void *address, size_t size);
 
 /* ---- limits and huge pages (linux/limits.c, linux/huge_pages.c) -------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "region/fault_hook.h"
-
 #include "prim/prim.h"
+
+#include "region/fault_hook.h"
 
 /*
  * The pair that is not in force is written, then the generation makes it the one in force. The writes release and the

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "region/guard_layout.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "prim/prim.h"
+
 #include "vmarena/view.h"
 
 #include <errno.h>
@@ -7,7 +9,6 @@
 #include "base/error.h"
 #include "base/pool.h"
 #include "fault/fault.h"
-#include "prim/prim.h"
 #include "region/guard_layout.h"
 #include "view/view.h"
 #include "vmarena/page.h"

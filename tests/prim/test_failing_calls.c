@@ -8,6 +8,7 @@
 
 #include "vmarena.h"
 
+#include "prim/prim.h"
 #include "seccomp.h"
 #include "support.h"
 
@@ -109,6 +110,28 @@ static void test_handlers_of_the_host_are_not_called(void **state) {
     assert_runs(host_with_a_handler, NULL);
 }
 
+/* What fits below the limit is written. */
+static void write_beyond_the_limit(void *arg) {
+    static char bytes[MIB], read_back[MIB];
+    int fd;
+    size_t got;
+    (void)arg;
+    CHECK(vmarena_prim_memory_file(&fd, "test", 2 * MIB) == 0);
+    limit_files(MIB);
+    memset(bytes, 'x', sizeof bytes);
+    CHECK(vmarena_prim_file_write(fd, bytes, MIB, MIB) == -EFBIG);
+    CHECK(vmarena_prim_file_write(fd, bytes, MIB, MIB / 2) == -EFBIG);
+    CHECK(!is_pending(SIGXFSZ) && !is_blocked(SIGXFSZ));
+    CHECK(vmarena_prim_file_read(fd, read_back, MIB / 2, MIB / 2, &got) == 0 && got == MIB / 2);
+    CHECK(memcmp(read_back, bytes, MIB / 2) == 0);
+    CHECK(vmarena_prim_file_write(fd, bytes, MIB / 2, MIB / 2) == 0);
+}
+
+static void test_a_write_beyond_the_limit(void **state) {
+    (void)state;
+    assert_runs(write_beyond_the_limit, NULL);
+}
+
 /* ---- the pagemap -------------------------------------------------------------------------------------------------- */
 
 static int no_run(const struct vmarena_pages *pages, void *arg) {
@@ -143,6 +166,7 @@ int main(void) {
         cmocka_unit_test(test_a_memory_file_beyond_the_limit),
         cmocka_unit_test(test_a_signal_that_was_pending_stays),
         cmocka_unit_test(test_handlers_of_the_host_are_not_called),
+        cmocka_unit_test(test_a_write_beyond_the_limit),
         cmocka_unit_test(test_a_pagemap_that_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
