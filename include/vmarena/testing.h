@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For test programs, with any framework: faults expected and not, inputs that lie flush against a guard, and a guarded heap
- * for one test.
+ * For test programs, with any framework: expectations that a statement faults or does not, inputs that lie flush against a
+ * guard, and a guarded heap for one test.
  *
  *      #define VMARENA_TEST_FAIL(message) fail_msg("%s", message)        (cmocka; GoogleTest: FAIL() << (message))
  *      #include <vmarena/testing.h>
@@ -11,16 +11,15 @@
  *      VMARENA_EXPECT_FAULT_LIKE(parse(input, length + 1), .kind = VMARENA_FAULT_OVERRUN, .distance = 1);
  *      vmarena_fenced_free(input);
  *
- * VMARENA_TEST_FAIL(message), a const char *, is what a failed expectation does. Define it before this header is
- * included; by default it prints the message to stderr and aborts. It may return, jump away, or return from a function
- * without a value.
+ * A failed expectation runs VMARENA_TEST_FAIL(message); message is a const char *. Define the macro before you include this
+ * header; by default it prints the message to stderr and aborts. It may return normally, jump away, or execute `return;`.
  *
- * The statement of an expectation is a guarded body: fault.h tells what it may do, and which locals must be volatile.
- * break, continue and goto must not leave it. If it holds an assertion of the framework's own and that one jumps away,
- * the expectation's scope stays open: call vmarena_testing_begin() where each test begins.
+ * The statement of an expectation is a guarded body: fault.h says what it may do and which local variables must be volatile.
+ * break, continue and goto must not leave it. If an assertion of the framework inside it jumps away, the expectation's scope
+ * stays open: call vmarena_testing_begin() at the beginning of each test.
  *
- * Before each expectation the fault handlers are put on top again, since frameworks (cmocka, for one) set their own
- * around every test. Where that fails, so does the expectation.
+ * Each expectation first sets the fault handlers again, because frameworks such as cmocka set their own around every test.
+ * If that fails, the expectation fails.
  */
 #ifndef VMARENA_TESTING_H
 #define VMARENA_TESTING_H
@@ -56,7 +55,7 @@ static inline void vmarena_testing_abort_(const char *message) {
 /* Bytes of a failure's message; a longer one is cut. */
 #define VMARENA_TESTING_MESSAGE 768
 
-/* What a fault is to be like. A member that is 0 (NULL, UNKNOWN, OTHER) is not looked at. */
+/* What is expected of a fault. A member that is 0 (NULL, UNKNOWN, OTHER) matches anything. */
 struct vmarena_expected {
 #ifdef __cplusplus
 #define VMARENA_TESTING_ANY_ = {}
@@ -75,8 +74,8 @@ struct vmarena_expected {
 
 /* ---- expectations ------------------------------------------------------------------------------------------------ */
 
-/* The statement must fault, anywhere and in any way. It may contain commas. A read needs a volatile object: compilers
- * leave out one whose value nobody uses. */
+/* The statement must fault, at any address and in any way. It may contain commas. A read needs a volatile object: compilers
+ * leave out a read whose value is not used. */
 #define VMARENA_EXPECT_FAULT(...)                                                                                      \
     VMARENA_EXPECT_BEGIN_(vmarena_expected_any_()) { __VA_ARGS__; }                                                    \
     VMARENA_EXPECT_END_(true, #__VA_ARGS__)
@@ -87,9 +86,9 @@ struct vmarena_expected {
     VMARENA_EXPECT_END_(false, #__VA_ARGS__)
 
 /*
- * The statement must fault in the way that the members of struct vmarena_expected tell: .kind = ..., .distance = ...
- * They are evaluated before the statement. Before C++20, which has no designators, they go without names, in the order
- * above. A comma in the statement needs parentheses around it.
+ * The statement must fault as the members of struct vmarena_expected say: .kind = ..., .distance = ... They are evaluated
+ * before the statement. C++ before C++20 has no designators: there, give the values without names, in the order above. A
+ * statement that contains a comma needs parentheses around it.
  */
 #define VMARENA_EXPECT_FAULT_LIKE(statement, ...)                                                                      \
     VMARENA_EXPECT_BEGIN_({__VA_ARGS__}) { statement; }                                                                \
@@ -98,20 +97,20 @@ struct vmarena_expected {
 /* ---- fenced copies ----------------------------------------------------------------------------------------------- */
 
 /*
- * A copy of length bytes that ends (VMARENA_FENCE_END) or starts (VMARENA_FENCE_START) at a guard page, to the byte: it
- * is not aligned. It may be written to. length 0 gives a pointer on both sides of which every access faults. bytes may
- * be NULL: then all are zero. Each copy is an arena of its own, named "fenced copy". Where it cannot be made the test
- * fails, and NULL is returned if VMARENA_TEST_FAIL returns. Any thread.
+ * Returns a copy of length bytes that ends (VMARENA_FENCE_END) or starts (VMARENA_FENCE_START) exactly at a guard page: it
+ * is not aligned. The copy is writable. For length 0 every access on either side of the pointer faults. If bytes is NULL, the
+ * copy is all zero. Each copy is an arena of its own, named "fenced copy". If it cannot be made, the test fails, and the
+ * function returns NULL if VMARENA_TEST_FAIL returns. Any thread.
  */
 static inline unsigned char *vmarena_fenced_copy(const void *bytes, size_t length, enum vmarena_fence side);
 
-/* Frees it; what was written around it, where no guard is, fails the test. copy may be NULL. Any thread. */
+/* Frees the copy. The test fails if something was written beside it, where there is no guard. copy may be NULL. Any thread. */
 static inline void vmarena_fenced_free(void *copy);
 
 /*
- * Runs body(copy, length, arg) twice: with a fenced copy that ends at a guard, then with one that starts at one. A
- * fault in it, or what it wrote beside the copy, fails the test, with a message that tells the side. The body is a
- * guarded body, as a statement is.
+ * Runs body(copy, length, arg) twice: with a fenced copy that ends at a guard, then with one that starts at one. The test
+ * fails if the body faults or writes beside the copy; the message names the side. The body is a guarded body, as a statement
+ * is.
  */
 typedef void vmarena_fenced_body(unsigned char *copy, size_t length, void *arg);
 #define VMARENA_RUN_FENCED(body, bytes, length, arg)                                                                   \
@@ -120,36 +119,36 @@ typedef void vmarena_fenced_body(unsigned char *copy, size_t length, void *arg);
 /* ---- a heap for one test ----------------------------------------------------------------------------------------- */
 
 /*
- * A heap (heap.h) for the length of one test, for code that takes its allocator from the caller:
+ * A heap (heap.h) that exists during one test, for code that takes its allocator from the caller:
  *
  *      struct vmarena_testing_heap test;
  *      struct vmarena_heap *heap = vmarena_testing_heap_begin(&test, NULL);
  *      VMARENA_EXPECT_NO_FAULT(tree_insert(&tree, my_allocator(heap), key));
  *      vmarena_testing_heap_end(&test);
  *
- * A touch past an object faults, there and then. The end checks the slack of all objects, takes the heap away, and fails
- * the test if an error was found in it or before: a double, interior or invalid free, overwritten slack. The message is
- * the first error's report: what, where, and where its object was allocated and freed, for addr2line(1). Objects that are
+ * An access past an object faults at once. vmarena_testing_heap_end() checks the slack of all objects, destroys the heap, and
+ * fails the test if it or the heap found an error: a double, interior or invalid free, or overwritten slack. The message is
+ * the first error's report: what, where, and where the object was allocated and freed, for addr2line(1). Objects that are
  * still live are no error; vmarena_heap_stats() counts them.
  */
 struct vmarena_testing_heap {
-    struct vmarena_heap *heap;             /* NULL: there is none */
+    struct vmarena_heap *heap;             /* NULL: no heap */
     unsigned errors;                       /* found so far */
     char message[VMARENA_TESTING_MESSAGE]; /* of the first */
 };
 
-/* options: as for vmarena_heap_create(), or NULL; `report` is set here. Where it cannot be made the test fails, and NULL is
- * returned if VMARENA_TEST_FAIL returns. *test must stay where it is until the end. */
+/* options: as for vmarena_heap_create(), or NULL; `report` is overwritten. If the heap cannot be made, the test fails, and the
+ * function returns NULL if VMARENA_TEST_FAIL returns. *test must not move until vmarena_testing_heap_end(). */
 static inline struct vmarena_heap *vmarena_testing_heap_begin(struct vmarena_testing_heap *test,
                                                               const struct vmarena_heap_options *options);
 static inline void vmarena_testing_heap_end(struct vmarena_testing_heap *test);
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
-/* Closes the scopes that a test left open by jumping out, and puts the fault handlers on top: for a set-up function. */
+/* For a set-up function: closes the scopes that a test left open by jumping away, and sets the fault handlers again. */
 static inline void vmarena_testing_begin(void);
 
-/* ---- how it is done ---------------------------------------------------------------------------------------------- */
+/* ---- implementation ---------------------------------------------------------------------------------------------- */
 
 /* An expectation in progress. */
 struct vmarena_expectation_ {
@@ -180,7 +179,7 @@ static inline struct vmarena_expected vmarena_expected_any_(void) {
     return any;
 }
 
-/* From functions that return a value: VMARENA_TEST_FAIL may be a return without one. */
+/* For functions that return a value: VMARENA_TEST_FAIL may be a return without one. */
 static inline void vmarena_testing_fail_(const char *message) { VMARENA_TEST_FAIL(message); }
 
 static inline void vmarena_testing_begin(void) {
@@ -225,7 +224,7 @@ static inline const char *vmarena_access_name_(enum vmarena_access access) {
                                             : "an access";
 }
 
-/* In the words of the caller's demands, and only those. */
+/* Names what the caller expects, and nothing that matches anything. */
 static inline void vmarena_testing_add_expected_(char *message, const struct vmarena_expected *expected) {
     vmarena_testing_add_(message, "%s", vmarena_kind_name_(expected->kind));
     if (expected->access != VMARENA_ACCESS_UNKNOWN)
@@ -248,7 +247,7 @@ static inline bool vmarena_fault_is_like_(const struct vmarena_fault *fault, con
            (expected->signo == 0 || expected->signo == fault->signo);
 }
 
-/* expected NULL: no fault at all. false: the message tells what was expected and what happened. */
+/* expected NULL: no fault. On false the message says what was expected and what happened. */
 static inline bool vmarena_expectation_holds_(struct vmarena_expectation_ *expectation,
                                               const struct vmarena_expected *expected, const char *text,
                                               const char *file, int line) {
@@ -272,8 +271,8 @@ static inline bool vmarena_expectation_holds_(struct vmarena_expectation_ *expec
 }
 
 /*
- * The arena of a fenced copy, kept before it: the arena's first object is a page that ends with the label, a guard and
- * the copy's pages follow. So it is found from any address in the copy's first page.
+ * The label says which arena a fenced copy belongs to. The arena's first object is a page that ends with the label; a guard
+ * and the copy's pages follow. So the label can be found from any address in the copy's first page.
  *
  *      guard │ ......... label │ guard │ copy's pages │ guard
  */
@@ -292,7 +291,7 @@ static inline unsigned char *vmarena_fenced_place_(struct vmarena *arena, size_t
     size_t page = vmarena_page_size();
     unsigned char *first = (unsigned char *)vmarena_alloc(arena, length != 0 ? page : 2 * page, 1);
     if (first == NULL || length != 0) return first != NULL ? (unsigned char *)vmarena_alloc(arena, length, 1) : NULL;
-    /* An empty copy lies at the guard behind the first object, whose second page is in the place of a guard. */
+    /* An empty copy lies between two guards: the second page of the first object, made inaccessible, and that object's. */
     return vmarena_protect_range(arena, first + page, page, VMARENA_NONE) == 0 ? first + 2 * page : NULL;
 }
 
@@ -353,14 +352,14 @@ static inline void vmarena_run_fenced_(vmarena_fenced_body *body, const void *by
     vmarena_run_side_(body, bytes, length, arg, VMARENA_FENCE_START, file, line);
 }
 
-/* The innermost caller of a stack that the heap kept. */
+/* Adds the innermost caller of a stack that the heap kept. */
 static inline void vmarena_testing_add_caller_(char *message, const struct vmarena_heap *heap, const char *words,
                                                uint32_t stack) {
     void *caller;
     if (vmarena_heap_stack(heap, stack, &caller, 1) > 0) vmarena_testing_add_(message, "%s%p", words, caller);
 }
 
-/* As options.report of a heap, in any thread: the library has just made its sentence about the error. */
+/* The heap's options.report: runs in any thread, when vmarena_explain() has the sentence about the error. */
 static inline void vmarena_testing_note_(const struct vmarena_heap_report *report, void *arg) {
     struct vmarena_testing_heap *test = (struct vmarena_testing_heap *)arg;
     const struct vmarena_heap_object *object = &report->object;

@@ -66,7 +66,7 @@ static uintptr_t fill_blocks(uintptr_t at, uintptr_t end) {
     return at;
 }
 
-/* As far as whole blocks hold the pattern: where it ends, a closer look is to be taken. */
+/* Returns the end of the blocks that hold the pattern. The caller checks what follows byte by byte. */
 static uintptr_t check_blocks(uintptr_t at, uintptr_t end) {
     pair a = pair_at(at), b = pair_at(at + 16), c = pair_at(at + 32), d = pair_at(at + 48);
     for (; end - at >= BLOCK; at += BLOCK, a += GROWTH, b += GROWTH, c += GROWTH, d += GROWTH) {

@@ -43,10 +43,10 @@ void vmarena_slack_fill_pattern(const struct vmarena_slack *slack);
  */
 uintptr_t vmarena_slack_find_damage(const struct vmarena_slack *slack, uintptr_t from, size_t *length);
 
-/* Fills [start, end) with the pattern, each byte a function of its own address. */
+/* Fills [start, end) with the pattern, in which each byte is a function of its address. */
 void vmarena_pattern_fill(uintptr_t start, uintptr_t end);
 
-/* The first byte in [start, end) that no longer holds the pattern, or end. Signal-safe. */
+/* Returns the first byte in [start, end) that no longer holds the pattern, or end. Signal-safe. */
 uintptr_t vmarena_pattern_check(uintptr_t start, uintptr_t end);
 
 /* The pattern's byte at address. Signal-safe. */

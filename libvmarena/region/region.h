@@ -4,8 +4,8 @@
  *
  *      outer ─► guard │ base ... committed ... │ reserved ... size │ guard ◄─ outer + outer_size
  *
- * Its owner (an arena, a heap, a view) tells what an address inside means through one function pointer, so that the
- * fault handler knows no owner by name.
+ * Its owner (an arena, a heap, a view) says through a function pointer what an address inside means, so that the fault
+ * handler need not know any owner by name.
  */
 #ifndef VMARENA_REGION_H
 #define VMARENA_REGION_H
@@ -26,9 +26,10 @@
 struct vmarena_region;
 
 /*
- * Fills kind, object, object_size and distance (and file_offset) of a fault whose signal and address are known. Called
- * in the signal handler: reads memory that never goes away, takes no lock, allocates nothing. Other threads may be
- * changing the owner at that moment: the answer may then be old, but the function must not fail.
+ * Fills in kind, object, object_size and distance (and file_offset) of a fault whose signal and address are known. Runs in
+ * the signal handler, with a copy of the region: it may read only memory that is never unmapped, and must not lock or
+ * allocate. Other threads may change the owner at that moment: then the answer may be out of date, but the function must
+ * not fail.
  */
 typedef void vmarena_attribute_fn(const struct vmarena_region *region, struct vmarena_fault *fault);
 
@@ -48,11 +49,11 @@ struct vmarena_region {
     unsigned prot;             /* of the committed part */
     bool has_range_protection; /* a part of it may have another: see ranges.h */
     enum vmarena_commit_policy policy;
-    const void *owner; /* the public handle, for scopes that claim one owner */
+    const void *owner; /* the public handle; a scope may claim the faults of one owner */
     vmarena_attribute_fn *attribute;
     vmarena_history_fn *history;         /* NULL: the owner knows nothing more */
     enum vmarena_owner kind;             /* of the owner, for inspect.h */
-    const _Atomic size_t *objects;       /* how many live objects the owner counts; NULL: it does not */
+    const _Atomic size_t *objects;       /* the owner's count of live objects; NULL: it does not count them */
     struct vmarena_fault_hook repair;    /* may make an access legal, which is then tried again */
     const struct vmarena_region *parent; /* whose repair function serves this one, too; NULL: its own */
     _Atomic(vmarena_fault_fn *) watch;   /* asked before anything else, without kind and object; true: try again */
@@ -63,25 +64,26 @@ struct vmarena_region {
     bool absent_in_child; /* MADV_DONTFORK */
 };
 
-/* What a reservation is to be; sizes in bytes, whole pages. */
+/* What to reserve. Sizes are in bytes and whole pages. */
 struct vmarena_region_plan {
     size_t size, align, guard;
     enum vmarena_commit_policy policy; /* not AUTO */
 };
 
 /*
- * Reserves and registers. *region, in memory that is never unmapped, has owner, explain and name set by the caller
- * before. All of it readable and writable under NORESERVE, nothing committed under PROTECT. Errors are explained.
+ * Reserves address space and registers it. *region lies in memory that is never unmapped, and the caller has set its owner,
+ * attribute, kind and name. Under NORESERVE all of it becomes readable and writable, under PROTECT nothing is committed.
+ * Errors are explained.
  */
 int vmarena_region_reserve(struct vmarena_region *region, const struct vmarena_region_plan *plan);
 
-/* Takes it out of the registry and unmaps it; where it cannot be unmapped (sealed), it stays mapped and forgotten. */
+/* Removes the region from the registry, then unmaps it. If it cannot be unmapped (it is sealed), it stays mapped. */
 void vmarena_region_release(struct vmarena_region *region);
 
-/* Commits up to `bytes` from base (more than is already), with the region's protection. */
+/* Commits the first `bytes` from base on, more than are committed already, with the region's protection. */
 int vmarena_region_commit(struct vmarena_region *region, size_t bytes);
 
-/* Changes the protection of the whole committed part, and of what is committed later. */
+/* Changes the protection of the whole committed part and of what will be committed later. */
 int vmarena_region_protect(struct vmarena_region *region, unsigned prot);
 
 /* Whether [address, address + length) lies in [base, base + size). */

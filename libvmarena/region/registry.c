@@ -88,7 +88,7 @@ int vmarena_registry_add(uintptr_t start, uintptr_t end, struct vmarena_region *
     int error = vmarena_prim_global_lock();
     if (error != 0) return error;
     unsigned level = find_top();
-    /* First every node, which may fail; then the entries, which cannot. */
+    /* Makes every node first, which may fail, then sets the entries, which cannot. */
     struct walk what = {.make = true};
     error = walk(&root, level, start, end - 1, &what);
     what = (struct walk){.set = true, .entry = (uintptr_t)region};
@@ -114,7 +114,7 @@ struct vmarena_region *vmarena_registry_find(uintptr_t address) {
     }
 }
 
-/* The first region met in node from index on, in the direction given. */
+/* Returns the first region found in node from index on, in the given direction. */
 static struct vmarena_region *scan(const struct node *node, size_t index, int direction) {
     for (; index < FANOUT; index += (size_t)direction) { /* below 0 it wraps past FANOUT */
         uintptr_t entry = load_acquire(node, index);
