@@ -14,6 +14,7 @@
 
 #include "channel.h"
 #include "child.h"
+#include "color.h"
 #include "command.h"
 #include "complain.h"
 #include "output_file.h"
@@ -31,12 +32,6 @@ struct output {
     bool colour, json, told_no_symbols, told_damage, told_failure, has_symbols;
 };
 
-static bool wants_colour(const struct vmarena_run *run, int fd) {
-    const char *terminal = getenv("TERM"), *refused = getenv("NO_COLOR"); /* no-color.org */
-    if (run->colour != 0) return run->colour == 1;
-    return isatty(fd) && (refused == NULL || *refused == '\0') && (terminal == NULL || strcmp(terminal, "dumb") != 0);
-}
-
 /* Returns false after an error message. */
 static bool open_output(const struct vmarena_run *run, struct output *out) {
     const char *why;
@@ -47,7 +42,8 @@ static bool open_output(const struct vmarena_run *run, struct output *out) {
         (void)vmarena_complain(0, "guard", "--report: %s: %s", run->report_path, why);
         return false;
     }
-    out->colour = !out->json && wants_colour(run, out->fd);
+    bool colour = run->colour == 0 ? vmarena_color_is_wanted(out->fd) : run->colour == 1;
+    out->colour = colour && !out->json;
     out->has_symbols = vmarena_symbols_open(run->symbolizer);
     if (out->has_symbols || run->symbolizer == NULL) return true;
     (void)vmarena_complain(0, "guard", "--symbolizer: %s: no such program", run->symbolizer);

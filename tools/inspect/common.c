@@ -13,6 +13,7 @@
 #include "vmarena/arena.h"
 #include "vmarena/inspect.h"
 
+#include "color.h"
 #include "command.h"
 #include "escape.h"
 #include "output_file.h"
@@ -72,10 +73,9 @@ int vmarena_print_help(const char *command, const char *text) {
 }
 
 bool vmarena_parse_color(const char *word, FILE *out, bool *color) {
-    const char *none = getenv("NO_COLOR");
     if (strcmp(word, "always") == 0) *color = true;
     else if (strcmp(word, "never") == 0) *color = false;
-    else if (strcmp(word, "auto") == 0) *color = isatty(fileno(out)) && (none == NULL || *none == '\0');
+    else if (strcmp(word, "auto") == 0) *color = vmarena_color_is_wanted(fileno(out));
     else return false;
     return true;
 }

@@ -22,6 +22,11 @@
     int saved_errno = errno;                                                                                           \
     vmarena_prim_frame_of_caller(&thread->caller)
 
+/* The same in a function that one of them calls, with its caller's frame. */
+#define ENTER_FROM(frame)                                                                                              \
+    int saved_errno = errno;                                                                                           \
+    thread->caller = *(frame)
+
 #define LEAVE() leave(thread, saved_errno)
 
 /*
@@ -122,40 +127,31 @@ VMARENA_REPLACES void free(void *pointer) {
     LEAVE();
 }
 
-VMARENA_REPLACES void *realloc(void *pointer, size_t size) {
-    if (pointer != NULL && size == 0) {
-        free(pointer);
-        return NULL;
-    }
+static void *resize(const struct vmarena_prim_frame *caller, void *pointer, size_t size) {
     struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
-    if (!vmarena_malloc_enter(thread)) {
-        struct vmarena_prim_frame caller;
-        vmarena_prim_frame_of_caller(&caller);
-        return realloc_outside(pointer, size, &caller);
-    }
-    ENTER();
+    if (!vmarena_malloc_enter(thread)) return realloc_outside(pointer, size, caller);
+    ENTER_FROM(caller);
     void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, size);
     LEAVE();
     return or_enomem(moved);
 }
 
+VMARENA_REPLACES void *realloc(void *pointer, size_t size) {
+    struct vmarena_prim_frame caller;
+    vmarena_prim_frame_of_caller(&caller);
+    if (pointer == NULL || size != 0) return resize(&caller, pointer, size);
+    free(pointer);
+    return NULL;
+}
+
 VMARENA_REPLACES void *reallocarray(void *pointer, size_t count, size_t size) {
+    struct vmarena_prim_frame caller;
     size_t bytes;
+    vmarena_prim_frame_of_caller(&caller);
     if (__builtin_mul_overflow(count, size, &bytes)) return or_enomem(NULL);
-    if (pointer != NULL && bytes == 0) {
-        free(pointer);
-        return NULL;
-    }
-    struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
-    if (!vmarena_malloc_enter(thread)) {
-        struct vmarena_prim_frame caller;
-        vmarena_prim_frame_of_caller(&caller);
-        return realloc_outside(pointer, bytes, &caller);
-    }
-    ENTER();
-    void *moved = vmarena_heap_realloc(vmarena_malloc.heap, pointer, bytes);
-    LEAVE();
-    return or_enomem(moved);
+    if (pointer == NULL || bytes != 0) return resize(&caller, pointer, bytes);
+    free(pointer);
+    return NULL;
 }
 
 /* ---- aligned ---- */
@@ -176,8 +172,7 @@ static void *alloc_aligned(const struct vmarena_prim_frame *caller, size_t align
     }
     struct vmarena_malloc_thread *thread = &vmarena_malloc_thread;
     if (!vmarena_malloc_enter(thread)) return bypass(vmarena_libc_alloc(size, power, NULL));
-    ENTER();
-    thread->caller = *caller;
+    ENTER_FROM(caller);
     void *pointer = vmarena_heap_alloc(vmarena_malloc.heap, size, power);
     LEAVE();
     return or_enomem(pointer);
@@ -239,8 +234,7 @@ static void free_stated(const struct vmarena_prim_frame *caller, void *pointer, 
         free_outside(pointer, caller);
         return;
     }
-    ENTER();
-    thread->caller = *caller;
+    ENTER_FROM(caller);
     (void)vmarena_heap_free_sized(vmarena_malloc.heap, pointer, size, align);
     LEAVE();
 }
