@@ -483,23 +483,4 @@ void vmarena_prim_poison(const void *address, size_t size);   /* not addressable
 void vmarena_prim_unpoison(const void *address, size_t size); /* addressable, contents undefined */
 void vmarena_prim_defined(const void *address, size_t size);  /* addressable, contents defined */
 
-/* Former names, for a short while. */
-#define vmarena_prim_fault_is_access vmarena_prim_fault_has_address
-#define vmarena_prim_fault_is_unnamed vmarena_prim_fault_is_general_protection
-#define vmarena_prim_move_aside vmarena_prim_retire_pages
-#define vmarena_prim_punch vmarena_prim_punch_hole
-#define vmarena_prim_track vmarena_prim_write_tracking
-#define vmarena_prim_track_open vmarena_prim_write_tracking_start
-#define vmarena_prim_track_close vmarena_prim_write_tracking_stop
-#define vmarena_prim_track_collect vmarena_prim_write_tracking_collect
-#define vmarena_prim_maps vmarena_prim_walk_mappings
-#define vmarena_prim_totals vmarena_prim_memory_totals
-#define vmarena_prim_file_look vmarena_prim_file_stat
-#define vmarena_prim_leave vmarena_prim_leave_handler
-#define vmarena_prim_stack_here vmarena_prim_frame_address
-#define vmarena_prim_stack_below vmarena_prim_stack_pointer
-#define vmarena_prim_frames vmarena_prim_backtrace
-#define vmarena_prim_strict_commit(size) vmarena_prim_commit_is_limited()
-#define VMARENA_TOGETHER VMARENA_HOT
-
 #endif

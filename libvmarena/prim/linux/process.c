@@ -15,7 +15,7 @@ int vmarena_prim_read_memory(pid_t pid, void *to, uint64_t from, size_t size) {
     struct iovec here = {to, size}, there = {(void *)(uintptr_t)from, size};
     if (from > UINTPTR_MAX) return -EFAULT;
     ssize_t got = process_vm_readv(pid == 0 ? getpid() : pid, &here, 1, &there, 1, 0);
-    if (got < 0) return -errno;
+    if (got < 0) return errno == ENOSYS ? -EOPNOTSUPP : -errno;
     return (size_t)got == size ? 0 : -EFAULT;
 }
 

@@ -55,16 +55,19 @@ int vmarena_prim_open_userfaultfd(uint64_t *features) {
     return fd;
 }
 
+/* The system call, a feature or PAGEMAP_SCAN is missing. */
+static bool is_missing(int error) { return error == -ENOSYS || error == -EINVAL || error == -ENOTTY; }
+
 int vmarena_prim_write_tracking_start(void *address, size_t size, struct vmarena_prim_write_tracking *out) {
     uint64_t features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED;
     struct uffdio_register area = {.range = {(uint64_t)(uintptr_t)address, size}, .mode = UFFDIO_REGISTER_MODE_WP};
     struct vmarena_prim_write_tracking tracking = {address, size, vmarena_prim_open_userfaultfd(&features), getpid()};
-    if (tracking.fd < 0) return tracking.fd;
+    if (tracking.fd < 0) return is_missing(tracking.fd) ? -EOPNOTSUPP : tracking.fd;
     int error = ioctl(tracking.fd, UFFDIO_REGISTER, &area) == 0 ? 0 : -errno;
     if (error == 0) error = vmarena_prim_write_tracking_collect(address, size, true, NULL, NULL);
     if (error == 0) *out = tracking;
     else vmarena_prim_write_tracking_stop(&tracking);
-    return error;
+    return is_missing(error) ? -EOPNOTSUPP : error;
 }
 
 void vmarena_prim_write_tracking_stop(const struct vmarena_prim_write_tracking *tracking) {
