@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* testing.h, as a cmocka program uses it; and that its expectations fail when they should, with the right words. */
+/* testing.h as a cmocka program uses it. Its expectations fail when they should, with the right message. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-/* What a cmocka program writes is `fail_msg("%s", message)` alone; here a failure that is wanted is kept instead. */
+/* A cmocka program would define this as `fail_msg("%s", message)`; here an expected failure is recorded instead. */
 static char kept[1024];
 static int kept_count, keeping;
 static void keep_or_fail(const char *message) {
@@ -23,7 +23,7 @@ static void keep_or_fail(const char *message) {
 
 #include "support.h"
 
-/* The statement must fail exactly one expectation, with these words somewhere in its message. */
+/* The statement must fail exactly one expectation, and the message must contain these words. */
 #define assert_fails(statement, words)                                                                                 \
     do {                                                                                                               \
         kept_count = 0;                                                                                                \
@@ -102,7 +102,7 @@ static void test_failures_say_what_happened(void **state) {
     vmarena_fenced_free(copy);
 }
 
-/* As cmocka does around each test, but oftener than it has tests here. */
+/* As cmocka does around each test, but more often. */
 static void test_handlers_displaced_often(void **state) {
     (void)state;
     for (volatile int i = 0; i < 40; i++) {
@@ -254,7 +254,7 @@ static void test_runner(void **state) {
     assert_int_equal(vmarena_scope_top() == NULL, 1);
 }
 
-/* A write that one side's guard does not catch is found by the check of what lies around. */
+/* A write that the guard on one side does not catch is found when the slack is checked. */
 static void test_runner_checks_the_other_side(void **state) {
     (void)state;
     ptrdiff_t before = -1;

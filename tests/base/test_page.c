@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages and capabilities, each held against what the system says by another way where there is one. */
+/* Pages and capabilities, compared with what the system says elsewhere if it does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -36,7 +36,7 @@ static bool read_text(const char *path, char *text, size_t size) {
     return true;
 }
 
-/* -1 where the file is not there. */
+/* -1 if there is no such file. */
 static long long read_number(const char *path) {
     char text[64];
     return read_text(path, text, sizeof text) ? atoll(text) : -1;
@@ -99,7 +99,7 @@ static void huge_page_sizes_are_those_of_sysfs(void **state) {
         assert_true(read_number(path) >= 0);
         if (i > 0) assert_true(sizes[i] > sizes[i - 1]);
     }
-    /* Counted by another program, so that one that we fail to see is noticed. */
+    /* Counted by another program, so that a size that we miss is noticed. */
     FILE *ls = popen("ls -d /sys/kernel/mm/hugepages/hugepages-*kB 2>/dev/null", "r");
     assert_non_null(ls);
     for (int c; (c = fgetc(ls)) != EOF;) listed += c == '\n';
@@ -199,7 +199,7 @@ static void first_calls_of_4_threads_agree(void **state) {
     for (int round = 0; round < 20; round++) assert_runs(first_calls_at_once, NULL);
 }
 
-/* What needs a descriptor is absent, the rest is found, and nothing fails. */
+/* Capabilities that take a descriptor to find are absent, the others are found, and nothing fails. */
 static void without_descriptors(void *arg) {
     struct vmarena_caps caps;
     struct rlimit limit;
@@ -218,8 +218,8 @@ static void no_descriptor_left_is_no_error(void **state) {
     assert_runs(without_descriptors, NULL);
 }
 
-/* Where every page is there from the start nothing faults any more, which must not be taken for a missing capability.
- * Guard markers alone are really refused in locked memory (madvise(2)). */
+/* If every page is populated from the start, nothing faults, which must not be taken for a missing capability. Only guard
+ * markers are really refused in locked memory (madvise(2)). */
 static void with_all_memory_locked(void *arg) {
     struct vmarena_caps caps;
     (void)arg;
@@ -327,7 +327,7 @@ static void thp_sizes_are_those_of_sysfs(void **state) {
     assert_int_equal(caps.thp_sizes & ((1u << 12) - 1), 0);
 }
 
-/* A guard marker that is there kills, and one that is not lets the child end in peace. */
+/* A guard marker that works kills the child; without one the child ends normally. */
 static void touch(void *page) { *(volatile char *)page = 1; }
 
 static void guard_markers_as_a_touch_tells(void **state) {
@@ -368,7 +368,7 @@ static void populate_as_mincore_tells(void **state) {
     munmap(page, size);
 }
 
-/* A sealed page cannot be unmapped, so a child seals it, and its end takes the page away. */
+/* A sealed page cannot be unmapped, so a child seals it and takes it along when it ends. */
 static void seal_and_unmap(void *page) {
     (void)syscall(462 /* mseal */, page, sysconf(_SC_PAGESIZE), 0);
     bool refused = munmap(page, (size_t)sysconf(_SC_PAGESIZE)) != 0 && errno == EPERM;

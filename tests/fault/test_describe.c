@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A fault in words, to the letter. */
+/* A fault in words, compared letter by letter. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,7 +61,7 @@ static void test_without_an_object(void **state) {
     (void)state;
     struct vmarena_fault fault = {.signo = SIGSEGV, .kind = VMARENA_FAULT_UNMAPPED, .access = VMARENA_ACCESS_READ};
     check(&fault, "unmapped memory: read (SIGSEGV at 0x0)");
-    /* Near something of ours: no more than that is said. */
+    /* Near memory of ours: the text says no more than that. */
     fault.address = AT(0x7fff00);
     fault.object = AT(0x7f0000);
     fault.object_size = 100;
@@ -94,7 +94,7 @@ static void test_no_fault(void **state) {
     assert_string_equal(text, "no fault");
 }
 
-/* a, or an, as the number is spoken. */
+/* "a" or "an", by how the number is spoken. */
 static void test_articles(void **state) {
     (void)state;
     static const struct {
@@ -148,14 +148,14 @@ static void test_extremes(void **state) {
              "(SIGSEGV at 0x0)",
              (unsigned long long)PTRDIFF_MAX);
     check(&fault, line);
-    /* A name that fills its place is terminated by it. */
+    /* A name of full length is terminated. */
     fault.distance = 1;
     memset(fault.owner_name, 'n', sizeof fault.owner_name - 1);
     check(&fault, "overrun: access 1 byte past the end of a 4294967295-byte object at 0x1 in "
                   "\"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\" (SIGSEGV at 0x0)");
 }
 
-/* As snprintf: never past the end, always terminated, the whole length told. */
+/* As snprintf(3): writes nothing past the end, always terminates, returns the whole length. */
 static void check_cuts(size_t (*write)(const struct vmarena_fault *, char *, size_t),
                        const struct vmarena_fault *fault) {
     char whole[400], cut[400];
@@ -272,7 +272,7 @@ static void test_real_faults(void **state) {
           fault_access_known() ? "unmapped memory: read (SIGSEGV at 0x0)" : "unmapped memory: access (SIGSEGV at 0x0)");
 }
 
-/* It may be called in a signal handler. */
+/* The functions are safe in a signal handler. */
 static volatile size_t told_length;
 static void describing_handler(int signo, siginfo_t *info, void *context) {
     char text[200];

@@ -18,7 +18,7 @@
 
 static size_t page;
 
-/* cmocka displaced the handlers before this test. */
+/* cmocka has displaced the handlers before this test. */
 static void ready(void) {
     assert_int_equal(vmarena_fault_reassert(), 0);
     if (vmarena_fault_status() == VMARENA_HANDLER_ABSENT) assert_int_equal(vmarena_fault_install(), 0);
@@ -39,7 +39,7 @@ static char *take(struct vmarena *arena, size_t size) {
     return object;
 }
 
-/* The fault of one read or write, which must be one; and caught by the callback form. */
+/* The fault of a read or a write, which must fault, caught by the callback form. */
 static struct vmarena_fault fault_of(void *address, bool write) {
     struct vmarena_fault fault;
     memset(&fault, 0xee, sizeof fault);
@@ -88,9 +88,9 @@ static void test_wrong_arguments(void **state) {
     assert_null(vmarena_scope_top());
 }
 
-/* ---- what a fault tells --------------------------------------------------------------------------------------------------- */
+/* ---- what a fault record says --------------------------------------------------------------------------------------------------- */
 
-/* Recovery 2: two faults in a row, and a hundred. 3: the exact address, at odd offsets too. */
+/* Recovery 2: two faults in a row, then a hundred. Recovery 3: the exact address, also at odd offsets. */
 static void test_exact_address_again_and_again(void **state) {
     (void)state;
     static const size_t offsets[] = {0, 1, 2, 3, 7, 13, 63, 65, 4095};
@@ -110,7 +110,7 @@ static void test_exact_address_again_and_again(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Recovery 8: first and last byte of the guards before and after, both fences and both back ends. */
+/* Recovery 8: the first and the last byte of the guards before and after, for both fences and each back end. */
 static void check_fence(enum vmarena_fence fence, enum vmarena_guard_kind kind, bool write) {
     struct vmarena *arena = make(fence, kind);
     size_t size = 2 * page; /* fills its pages, so that both sides are byte-exact */
@@ -181,7 +181,7 @@ static void test_bump_edges(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Recovery 9: no access, read-only, nothing mapped, NULL; read and write each. */
+/* Recovery 9: inaccessible, read-only and unmapped memory, and NULL; read and written. */
 static void check_protection(enum vmarena_fence fence) {
     struct vmarena *arena = make(fence, VMARENA_GUARD_AUTO);
     char *object = take(arena, page);
@@ -271,21 +271,21 @@ static void test_nearest_region_is_being_released(void **state) {
     assert_string_equal(fault.owner_name, "");
 }
 
-/* Past the guard, which no region holds: the nearest memory of ours is named, and the kind says that it is only near. */
+/* Past the guard the address is in no region: the nearest region is named, and the kind says that it is only near. */
 static void test_nearest_owner(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_OFF, VMARENA_GUARD_AUTO);
     char *base = take(arena, 100), *address;
     struct vmarena_fault fault;
     ready();
-    /* The reservation is unmapped at its far side by itself: whatever lies there is not ours. */
+    /* What lies behind the reservation is not ours. */
     for (address = base + 66 * page; vmarena_try_any(peek_body, address, &fault) == 0; address += page) continue;
     if (fault.kind == VMARENA_FAULT_UNMAPPED)
         assert_fault(&fault, .signo = SIGSEGV, .address = address, .access = VMARENA_ACCESS_READ,
                      .kind = VMARENA_FAULT_UNMAPPED, .object = base, .object_size = 100,
                      .distance = address - base - 99);
     vmarena_destroy(arena);
-    /* Gone, and so not named any more. */
+    /* A destroyed arena is not named. */
     fault = any_fault_of(base, false);
     assert_fault(&fault, .signo = SIGSEGV, .address = base, .access = VMARENA_ACCESS_READ,
                  .kind = VMARENA_FAULT_UNMAPPED);
@@ -347,7 +347,7 @@ static void die_non_canonical(void *arg) {
     _exit(98);
 }
 
-/* Recovery 10: the kernel names no address, so that it is nobody's, even where any address is claimed. */
+/* Recovery 10: the kernel gives no address, so that no scope claims the fault, not even one that claims any address. */
 static void test_non_canonical_declined(void **state) {
     (void)state;
 #ifndef __x86_64__
@@ -383,7 +383,7 @@ static void die_out_of_scope(void *address) {
     _exit(98);
 }
 
-/* Recovery 20: no scope. 21: a scope that was closed. And memory that is not the library's, in a scope for what is. */
+/* Recovery 20: no scope. Recovery 21: a scope that was closed. And memory of others, in a scope for registered memory. */
 static void test_declined_without_scope(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -397,7 +397,7 @@ static void test_declined_without_scope(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Recovery 25, by what the signal says: only what the kernel raised for an access of this thread is looked at. */
+/* Recovery 25: only a signal that the kernel raised for an access of this thread is considered. */
 static void test_signal_codes(void **state) {
     (void)state;
     static const struct {
@@ -462,7 +462,7 @@ static void die_by_fpe(void *arg) {
     raise(SIGFPE); /* where division by zero does not trap */
 }
 
-/* Recovery 22: another signal than the two is never ours. */
+/* Recovery 22: no signal but these two is ever claimed. */
 static void test_sigfpe_declined(void **state) {
     (void)state;
     ready();
@@ -509,7 +509,7 @@ static void nest_body(void *arg) {
     nest->after++;
 }
 
-/* Recovery 30: the inner scope catches its own, the outer one the rest. */
+/* Recovery 30: the inner scope catches its own faults, the outer scope the others. */
 static void test_nested_scopes(void **state) {
     (void)state;
     struct vmarena *one = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -535,7 +535,7 @@ static void test_nested_scopes(void **state) {
     vmarena_destroy(other);
 }
 
-/* Recovery 30 and 2 in the macro form: scopes in one frame, the inner one faulting in its catch block too. */
+/* Recovery 30 and 2 with the macros: scopes in one frame; the inner scope's catch block faults, too. */
 static void test_nested_macros(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -570,7 +570,7 @@ static void test_nested_macros(void **state) {
     vmarena_destroy(arena);
 }
 
-/* ---- leaving a block by other ways ------------------------------------------------------------------------------------------ */
+/* ---- other ways out of a block ------------------------------------------------------------------------------------------ */
 
 static int leave_by_return(struct vmarena_scope *scope, const char *address) {
     VMARENA_TRY(scope) {
@@ -638,7 +638,7 @@ static void test_macro_evaluates_once(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Recovery 33: scopes abandoned by a jump of the host's own, then others opened and used. */
+/* Recovery 33: a jump of the program's own abandons scopes; then others are opened and used. */
 static jmp_buf away;
 static void abandon(void *address) {
     struct vmarena_scope scope;
@@ -677,7 +677,7 @@ static void test_abandoned_scopes(void **state) {
     vmarena_destroy(arena);
 }
 
-/* ---- what the body finds changed: nothing ----------------------------------------------------------------------------------- */
+/* ---- what a fault leaves unchanged ----------------------------------------------------------------------------------- */
 
 struct faulting {
     const char *address;
@@ -698,7 +698,7 @@ static void mask_body(void *arg) {
     (void)peek(arg);
 }
 
-/* Recovery 38: errno and the signal mask are those of the moment of the fault. */
+/* Recovery 38: errno and the signal mask are those at the moment of the fault. */
 static void test_errno_and_mask_kept(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -751,7 +751,7 @@ static void modes_body(void *arg) {
     __asm__ volatile("std\n\tmovb (%0), %%al\n\tcld" : : "r"(arg) : "al", "cc");
 }
 
-/* Recovery 38: MXCSR and the x87 control word stay as the body set them; the direction flag is clear, as the ABI wants. */
+/* Recovery 38: MXCSR and the x87 control word stay as the body set them; the direction flag is clear, as the ABI requires. */
 static void test_modes_kept(void **state) {
     (void)state;
     skip_under_valgrind("a handler inherits the direction flag");
@@ -778,10 +778,10 @@ static void test_modes_kept(void **state) {
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-/* Leaves a value on the x87 stack, as a long double expression does that faults in its middle. */
+/* Leaves a value on the x87 stack, as a long double expression does that faults half-way. */
 static void x87_body(void *arg) { __asm__ volatile("fld1\n\tmovb (%0), %%al\n\tfstp %%st(0)" : : "r"(arg) : "al"); }
 
-/* The x87 stack is empty after a fault, as the ABI wants: else the ninth would overflow it and give NaN. */
+/* The x87 stack is empty after a fault, as the ABI requires; otherwise the ninth value would overflow it and become NaN. */
 static void test_x87_stack_emptied(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -824,7 +824,7 @@ static void die_blocked(void *address) {
     _exit(98);
 }
 
-/* Recovery 39: the kernel does not deliver a fault that the thread blocks; it kills. */
+/* Recovery 39: if the thread blocks the signal of a fault, the kernel kills the process. */
 static void test_blocked_dies(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -846,7 +846,7 @@ static void fork_body(void *arg) {
     (void)peek(forking->address);
 }
 
-/* Recovery 40: a child made inside a guard recovers by itself, and opens scopes of its own. */
+/* Recovery 40: a child that is forked inside a guarded body recovers and opens scopes of its own. */
 static void test_fork_in_a_guard(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -885,7 +885,7 @@ static void read_zero_body(void *arg) {
     fd[1] = (int)read(fd[0], *(void **)(void *)(fd + 2), 16);
 }
 
-/* Recovery 5: a system call that meets a guard returns EFAULT; no signal, nobody called. */
+/* Recovery 5: a system call that meets a guard returns EFAULT; there is no signal. */
 static void test_efault_unaffected(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -915,7 +915,7 @@ static bool failing_repair(const struct vmarena_fault *fault, void *arg) {
     return arg != NULL && vmarena_protect(arg, VMARENA_READ | VMARENA_WRITE) == 0;
 }
 
-/* Recovery 38: nor does a repair function's errno reach the body, whether it mends or not. */
+/* Recovery 38: a repair function's errno does not reach the body either, whether it repairs the fault or not. */
 static void test_errno_of_a_repair_function(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_OFF, VMARENA_GUARD_AUTO);
@@ -945,7 +945,7 @@ static bool unprotect(const struct vmarena_fault *fault, void *arg) {
     return vmarena_protect_range(repair->arena, repair->page, page, VMARENA_READ | VMARENA_WRITE) == 0;
 }
 
-/* Recovery 1: the function mends the protection and the access is tried again: called once, nothing lost. */
+/* Recovery 1: the function repairs the protection, and the access is retried: one call, and nothing is lost. */
 static void test_repair_and_retry(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_OFF, VMARENA_GUARD_AUTO);
@@ -962,11 +962,11 @@ static void test_repair_and_retry(void **state) {
         assert_fault(&repair.fault, .signo = SIGSEGV, .address = repair.page + round, .access = VMARENA_ACCESS_WRITE,
                      .kind = VMARENA_FAULT_PROTECTED, .object = repair.page, .object_size = page);
     }
-    /* In a scope it still comes first. */
+    /* In a scope the function is still called first. */
     assert_int_equal(vmarena_protect(arena, VMARENA_READ), 0);
     assert_int_equal(vmarena_try(poke_body, repair.page, NULL), 0);
     assert_int_equal(repair.calls, 11);
-    /* Taken away, the scope gets the fault. */
+    /* Without the function the scope gets the fault. */
     assert_int_equal(vmarena_on_fault(arena, NULL, NULL), 0);
     assert_int_equal(vmarena_protect(arena, VMARENA_READ), 0);
     assert_int_equal(vmarena_try(poke_body, repair.page, NULL), 1);
@@ -974,7 +974,7 @@ static void test_repair_and_retry(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Recovery 4: three areas, each with a function of its own, and no other called. */
+/* Recovery 4: of three areas, each with its own function, only the right function is called. */
 static void test_three_areas(void **state) {
     (void)state;
     struct repair repairs_of[3] = {{.calls = 0}};
@@ -996,7 +996,7 @@ static void test_three_areas(void **state) {
     for (size_t i = 0; i < 3; i++) vmarena_destroy(repairs_of[i].arena);
 }
 
-/* Faults itself, at `inner`; with caught, in a scope of its own first. */
+/* Faults at `inner`; if caught is set, first in a scope of its own. */
 struct clumsy {
     struct vmarena *arena;
     char *inner;
@@ -1027,7 +1027,7 @@ static void fault_with_clumsy_repair(void *arg) {
     _exit(98);
 }
 
-/* The site of the second fault, told by the handler that was there before. */
+/* The address of the second fault, as the handler before ours saw it. */
 static char *volatile clumsy_inner;
 static void site_handler(int signo, siginfo_t *info, void *context) {
     (void)signo, (void)context;
@@ -1043,8 +1043,8 @@ static void fault_with_clumsy_repair_told(void *arg) {
     fault_with_clumsy_repair(arg);
 }
 
-/* Recovery 41: a fault in a repair function is not repaired and not given to scopes opened before it: it dies where it
- * happened, and no deeper. A scope in the function catches it. */
+/* Recovery 41: a fault in a repair function is neither repaired nor given to a scope opened before it: the process dies of
+ * it. A scope in the function catches it. */
 static void test_fault_in_a_repair_function(void **state) {
     (void)state;
     skip_under_tsan("a fault in a handler kills");
@@ -1064,7 +1064,7 @@ static void test_fault_in_a_repair_function(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Recovery 32: the record of a fault is not changed by one that comes while it is dealt with. */
+/* Recovery 32: a fault that comes while another is dealt with does not change the other's record. */
 static void test_nested_delivery_keeps_the_record(void **state) {
     (void)state;
     skip_under_tsan("a fault in a handler kills");
@@ -1085,7 +1085,7 @@ static void test_nested_delivery_keeps_the_record(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Recovery 32: between a landing and the question which fault it was, a signal handler may run guarded bodies. */
+/* Recovery 32: between a landing and vmarena_scope_fault(), a signal handler may run guarded bodies. */
 static void test_bodies_between_landing_and_question(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
@@ -1158,7 +1158,7 @@ static bool count_repair_of_signal(const struct vmarena_fault *fault, void *arg)
     return false;
 }
 
-/* Recovery 32: the same where it interrupts the library's own handler, which is finding out what an address means. */
+/* Recovery 32: the same when the signal interrupts the library's handler while it attributes a fault. */
 static void test_scope_in_a_signal_handler_within_ours(void **state) {
     (void)state;
     skip_under_tsan("a fault in a handler kills");
@@ -1191,7 +1191,7 @@ static void faulting_explain(const struct vmarena_region *region, struct vmarena
     (void)peek(region->base + 9);
 }
 
-/* The site of the second fault is told by the handler that was there before. */
+/* The handler before ours records the address of the second fault. */
 static void fault_with_faulting_explain(void *arg) {
     struct vmarena_region *region = arg;
     struct sigaction action = {.sa_flags = SA_SIGINFO};
@@ -1203,7 +1203,7 @@ static void fault_with_faulting_explain(void *arg) {
     _exit(98);
 }
 
-/* Recovery 41: a mistake of the library's own, there, does not go round in a circle either, nor does a scope hide it. */
+/* Recovery 41: a fault of the library's own while it attributes one does not recur for ever, and no scope hides it. */
 static void test_fault_within_ours(void **state) {
     (void)state;
     skip_under_tsan("a fault in a handler kills");

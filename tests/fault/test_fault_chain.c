@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The handlers: what was there before gets what is not ours, and gets its place back. Every test runs in a child, which
- * begins with default handlers and none of the library's. "Recovery N" names the entry of the list in README.md.
+ * Handlers: earlier ones get the signals that nobody claims, and are restored. Each test runs in a child that starts with
+ * default handlers and none of the library's. "Recovery N" names the entry of the list in README.md.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -54,7 +54,7 @@ static void open_arena(void) {
     CHECK(object != NULL && foreign != MAP_FAILED);
 }
 
-/* A fault of ours is caught, with all its facts. */
+/* A fault in our memory is caught, with a complete record. */
 static void check_catches(void) {
     struct vmarena_fault fault;
     CHECK(vmarena_try(poke_body, object + 24, &fault) == 1);
@@ -116,7 +116,7 @@ static void close_foreign(void) { CHECK(mprotect(foreign, vmarena_page_size(), P
 static void send_by_raise(void *signo) { raise(*(int *)signo); }
 static void send_by_kill(void *signo) { kill(getpid(), *(int *)signo); }
 static void send_by_sigqueue(void *signo) {
-    /* si_value shares its place with si_addr: an address of ours there must not deceive. */
+    /* si_value lies where si_addr does: an address of ours in it must not be taken for a fault's. */
     sigqueue(getpid(), *(int *)signo, (union sigval){.sival_ptr = object + 24});
 }
 
@@ -233,7 +233,7 @@ static void bus_handler(int signo, siginfo_t *info, void *context) {
     if (seen.calls == 5) _exit(50);
 }
 
-/* Recovery 31: a handler that mends nothing is called once a fault, until it does something else; we do not interfere. */
+/* Recovery 31: a handler that repairs nothing is called once for each fault, until it does something else. */
 static void bus_is_chained(void *arg) {
     set_handler(SA_SIGINFO, bus_handler);
     open_arena();
@@ -338,7 +338,7 @@ static void catching_handler(int signo) {
     check_catches();
 }
 
-/* The jump leaves the repair function: the next fault must find everything as if that one had never been. */
+/* The jump leaves the repair function: the next fault must be treated as if there had been none. */
 static void jump_out_of_a_repair_function(void *arg) {
     struct sigaction action = {.sa_flags = SA_ONSTACK};
     (void)arg;
@@ -373,7 +373,7 @@ static void jump_out_of_a_repair_function(void *arg) {
     }
 }
 
-/* And after a reassertion, where the chain is two deep. */
+/* The same after a reassertion, with two earlier handlers. */
 static struct sigaction below;
 static void passing_handler(int signo, siginfo_t *info, void *context) {
     below.sa_sigaction(signo, info, context);
@@ -414,7 +414,7 @@ static void test_earlier_handler_jumps_out_of_a_repair_function(void **state) {
     assert_runs(jump_out_of_a_repair_function, NULL);
 }
 
-/* ---- recovery 27, 28, 35: taking the handlers away ------------------------------------------------------------------------------ */
+/* ---- recovery 27, 28, 35: removing the handlers ------------------------------------------------------------------------------ */
 
 static bool same_action(const struct sigaction *one, const struct sigaction *other) {
     bool same = one->sa_handler == other->sa_handler && one->sa_flags == other->sa_flags;
@@ -506,7 +506,7 @@ static void uninstall_displaced(void *arg) {
     CHECK(vmarena_fault_uninstall() == -EBUSY);
     CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction != info_handler);
     CHECK(vmarena_fault_reassert() == 0 && vmarena_fault_uninstall() == 0);
-    /* The ones that ours were put on top of come back: nobody loses a handler by it. */
+    /* The handlers that ours were set on top of are restored: nobody loses one. */
     CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == info_handler);
     CHECK(sigaction(SIGBUS, NULL, &now) == 0 && now.sa_handler == SIG_IGN);
 }
@@ -523,7 +523,7 @@ static void test_uninstall(void **state) {
 
 /* ---- recovery 29: displaced, and on top again -------------------------------------------------------------------------------------- */
 
-/* Handlers that pass on to whom they displaced, and keep a list of who was called. */
+/* Handlers that call the one that they displaced, and list who was called. */
 #define LINKS 12
 static struct sigaction saved[LINKS];
 static volatile int order[LINKS + 4], ordered;
@@ -557,7 +557,7 @@ static void displace(int link) {
     CHECK(sigaction(SIGSEGV, &action, &saved[link]) == 0);
 }
 
-/* Each calls ours, which calls the one before: all, each once, the latest first. */
+/* Each calls ours, which calls the one before: all are called once, the latest first. */
 static void reassert_without_cycle(void *arg) {
     int count = *(int *)arg;
     set_handler(SA_SIGINFO, info_handler);
@@ -603,7 +603,7 @@ static void too_many_displacements(void *arg) {
     CHECK(seen.calls == 1 && ordered == 9);
 }
 
-/* The same one again and again, as a test framework does: kept once. */
+/* A handler that displaces ours again and again, as a test framework's does, is recorded once. */
 static void displaced_a_hundred_times(void *arg) {
     (void)arg;
     set_handler(SA_SIGINFO, info_handler);
@@ -633,8 +633,8 @@ static void check_passed_on(int times) {
     CHECK(seen.calls == 1 && seen.address == foreign + 9 && ordered == times);
 }
 
-/* Recovery 27: who displaced ours, and was displaced again, is on top once ours is gone. It still passes on to ours, which
- * cannot know that it was called by it and not by the kernel; the first handler is reached all the same, also after another
+/* Recovery 27: a handler that displaced ours, and was displaced by a reassertion, is on top when ours is removed. It still
+ * calls ours, which cannot know that it was not the kernel; the first handler is reached all the same, also after another
  * install. */
 static void uninstall_after_reassert(void *arg) {
     struct sigaction now;
@@ -656,7 +656,7 @@ static void uninstall_after_reassert(void *arg) {
     }
 }
 
-/* As Python's faulthandler does: puts back what was there before it, and sends the signal to that. */
+/* As Python's faulthandler does: restores the handler that was there before it, and raises the signal for that one. */
 static struct sigaction before_raising;
 static volatile int raised;
 static void raising_handler(int signo, siginfo_t *info, void *context) {
@@ -682,7 +682,7 @@ static void displaced_by_one_that_raises(void *arg) {
     check_catches();
 }
 
-/* The mask belongs to a handler as its function does: another mask is another handler. */
+/* The mask is a part of a handler: with another mask it is another handler. */
 static void displaced_with_another_mask(void *arg) {
     (void)arg;
     set_handler(SA_SIGINFO, info_handler);
@@ -721,8 +721,8 @@ static void test_reassert_with_another_mask(void **state) {
     assert_runs(displaced_with_another_mask, NULL);
 }
 
-/* A handler that sets the default and returns (Rust's does for what it does not know) takes ours away; a reassertion
- * brings it back. */
+/* A handler that sets the default action and returns, as Rust's does for faults that it does not know, removes ours; a
+ * reassertion sets it again. */
 static void defaulting_handler(int signo, siginfo_t *info, void *context) {
     idle_handler(signo, info, context);
     signal(signo, SIG_DFL);
@@ -786,7 +786,7 @@ static void install_fails(void *arg) {
     CHECK(vmarena_try(poke_body, foreign, NULL) == 0 && seen.calls == 1);
 }
 
-/* The one that displaced ours stays where it is, and is called once. */
+/* The handler that displaced ours stays set, and is called once. */
 static void reassert_fails(void *arg) {
     struct sigaction now;
     (void)arg;
@@ -904,11 +904,11 @@ static void host_and_install(void *arg) {
     CHECK(vmarena_fault_host(true) == 0);
     CHECK(vmarena_fault_reassert() == 0);
     CHECK(vmarena_fault_uninstall() == -EINVAL);
-    /* Counted as ever, but nothing is installed. */
+    /* The calls are counted as always, but nothing is installed. */
     CHECK(vmarena_fault_install() == 0 && vmarena_fault_status() == VMARENA_HANDLER_HOST);
     CHECK(vmarena_fault_uninstall() == 0 && vmarena_fault_uninstall() == -EINVAL);
     CHECK(vmarena_fault_status() == VMARENA_HANDLER_HOST);
-    /* The host gives up: the next scope installs ours, above the host's handler. */
+    /* After vmarena_fault_host(false) the next scope installs ours, on top of the host's handler. */
     CHECK(vmarena_fault_host(false) == 0 && vmarena_fault_status() == VMARENA_HANDLER_ABSENT);
     host_calls = 0;
     check_catches();
@@ -920,7 +920,7 @@ static void host_and_install(void *arg) {
     CHECK(host_calls == 1);
 }
 
-/* What was installed under a host stays counted when the host gives up. */
+/* Installs made under a host stay counted after vmarena_fault_host(false). */
 static void host_gives_up(void *arg) {
     (void)arg;
     set_host();

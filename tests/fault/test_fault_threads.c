@@ -14,13 +14,13 @@
 #include "support.h"
 
 #define THREADS 4
-/* Recovery 42 asks for 10^5 faults a thread; a sanitizer's handler takes a hundred times as long. */
+/* Recovery 42 wants 10^5 faults in each thread; under a sanitizer a fault takes a hundred times as long. */
 #define FAULTS (UNDER_SANITIZER ? 1000 : RUNNING_SLOWLY ? 500 : 100000)
 #define RUNNING_SLOWLY (getenv("VMARENA_TEST_WRAPPER") != NULL)
 
 static size_t page;
 
-/* cmocka displaced the handlers before this test. */
+/* cmocka has displaced the handlers before this test. */
 static void begin(void) { assert_int_equal(vmarena_fault_reassert(), 0); }
 
 static void *run_thread(void *(*body)(void *), void *arg) {
@@ -40,7 +40,7 @@ static struct vmarena *make_fenced(char **object, size_t size) {
     return arena;
 }
 
-/* A sanitizer gives each thread an alternate stack, and unmaps at its end whichever is set then. */
+/* A sanitizer gives each thread an alternate stack, and at the thread's end unmaps the one that is set then. */
 static stack_t put_stack_away(void) {
     stack_t none = {.ss_flags = SS_DISABLE}, before;
     CHECK(sigaltstack(&none, &before) == 0);
@@ -65,7 +65,7 @@ static bool is_expected(const struct vmarena_fault *fault, const struct worker *
            fault->kind == VMARENA_FAULT_OVERRUN && fault->access != VMARENA_ACCESS_EXEC;
 }
 
-/* Each thread on bytes of its own, in memory of its own. */
+/* Each thread uses bytes of its own in memory of its own. */
 static void fault_often(struct worker *worker) {
     for (size_t i = 0; i < worker->count; i++) {
         struct vmarena_fault fault;
@@ -193,7 +193,7 @@ static void *fault_on_a_host_stack(void *object) {
     return NULL;
 }
 
-/* Recovery 6: a stack that the host has set is used, and nothing is written beside it. */
+/* Recovery 6: an alternate stack that the program has set is used, and nothing is written beside it. */
 static void test_host_stack_is_used(void **state) {
     (void)state;
     char *object;
@@ -276,7 +276,7 @@ static void test_threads_leave_no_map_entries(void **state) {
     vmarena_destroy(arena);
 }
 
-/* A host that sets a stack of its own after ours: its is kept, and ours is freed all the same. */
+/* The program sets a stack of its own after ours: its stack is kept, and ours is freed all the same. */
 static void *replace_our_stack(void *object) {
     stack_t stack = {.ss_size = 64 * 1024}, now, before = put_stack_away();
     stack.ss_sp = malloc(stack.ss_size);
@@ -350,8 +350,8 @@ static void overflow_in_thread(void *arg) {
     _exit(98);
 }
 
-/* A thread that overflows its stack in a scope for registered memory: not ours, and the one before gets it, on a stack
- * that there is. */
+/* A thread overflows its stack in a scope for registered memory: the fault is not claimed, and the handler before ours gets
+ * it, on the alternate stack. */
 static void test_stack_overflow_declined(void **state) {
     (void)state;
     int with_handler = 1, without = 0;
@@ -374,7 +374,7 @@ static void *overflow_in_any_scope(void *arg) {
     return arg;
 }
 
-/* Recovery 7: caught where any address is claimed, again and again: the landing is above the overflow. */
+/* Recovery 7: a scope for any address catches it, again and again: the landing lies above the overflow. */
 static void test_stack_overflow_recovered(void **state) {
     (void)state;
     size_t caught = 0;
@@ -399,7 +399,7 @@ static void *fault_late(void *object) {
     return NULL;
 }
 
-/* A scope in another destructor of the thread's, before or after ours freed its stack. */
+/* A scope in another destructor of the thread, before or after ours has freed the alternate stack. */
 static void test_scope_at_thread_end(void **state) {
     (void)state;
     char *object;
@@ -442,7 +442,7 @@ static void *create_and_destroy(void *arg) {
     return arg;
 }
 
-/* The count is held above nothing by one install, so that the handlers stay while the others come and go. */
+/* One install is never undone, so that the handlers stay while other installs come and go. */
 static void test_installs_beside_faults(void **state) {
     (void)state;
     pthread_t installers[2], makers[2];
@@ -472,7 +472,7 @@ static void test_installs_beside_faults(void **state) {
     vmarena_destroy(arena);
 }
 
-/* Faults that the host's own handler mends, while ours comes and goes above it: none is lost in between. */
+/* The program's handler repairs faults while ours is installed on top of it and removed: no fault is lost in between. */
 static _Atomic size_t mended;
 static _Thread_local char *closed_page;
 static void mending_handler(int signo, siginfo_t *info, void *context) {

@@ -16,10 +16,10 @@
 
 static size_t page;
 
-/* cmocka displaced the handlers before this test. */
+/* cmocka has displaced the handlers before this test. */
 static void begin(void) { assert_int_equal(vmarena_fault_reassert(), 0); }
 
-/* Two readable and writable pages with memory after them that faults in the way asked for. */
+/* Two readable and writable pages, and memory after them that faults in the given way. */
 enum end { NONE, UNMAPPED, TRUNCATED_SHARED, TRUNCATED_PRIVATE, FENCED, ENDS };
 
 struct strip {
@@ -53,7 +53,7 @@ static void free_strip(struct strip *strip) {
     else munmap(strip->pages, 3 * page);
 }
 
-/* The fault of an access to the first byte behind the strip, or to one at `offset` from there. */
+/* The expected fault of an access to the byte at `offset` from the end of the strip. */
 static void check_fault(const struct strip *strip, const struct vmarena_fault *fault, enum vmarena_access access,
                         size_t offset) {
     static const enum vmarena_fault_kind kinds[ENDS] = {VMARENA_FAULT_PROTECTED, VMARENA_FAULT_UNMAPPED,
@@ -214,9 +214,9 @@ static void test_nothing_to_do(void **state) {
     assert_null(vmarena_scope_top());
 }
 
-/* ---- a page that goes while a piece is being copied ---------------------------------------------------------------------- */
+/* ---- a page that is unmapped while a piece is copied ---------------------------------------------------------------------- */
 
-/* Written to for the first time, the target takes the source away: in the middle of a piece. */
+/* The first write to the target unmaps the source: in the middle of a piece. */
 struct theft {
     struct vmarena *target;
     char *target_page, *source_page;
@@ -229,7 +229,7 @@ static bool steal(const struct vmarena_fault *fault, void *arg) {
            vmarena_protect(theft->target, VMARENA_READ | VMARENA_WRITE) == 0;
 }
 
-/* The count is of bytes that were written, to the byte: no more were, and no fewer. */
+/* The count is exactly the number of bytes that were written. */
 static void test_copy_from_a_page_that_goes(void **state) {
     (void)state;
     begin();
@@ -256,7 +256,7 @@ static void test_copy_from_a_page_that_goes(void **state) {
 
 /* ---- recovery 17 and 18 --------------------------------------------------------------------------------------------------- */
 
-/* Each touch of the same missing page faults anew, and nothing is mapped over it: a file that grows again is seen. */
+/* Each access to the same missing page faults anew, and nothing is mapped over it: when the file grows, access works. */
 static void test_truncated_again_and_again(void **state) {
     (void)state;
     int fd;
@@ -324,7 +324,7 @@ static void test_read_and_write(void **state) {
     assert_fault(&fault, .signo = SIGSEGV, .access = VMARENA_ACCESS_WRITE, .kind = VMARENA_FAULT_UNMAPPED);
 }
 
-/* Recovery 16: an access that is not atomic is refused, at every misalignment. */
+/* Recovery 16: an access that would not be atomic is refused, at each misalignment. */
 static void test_read_and_write_refuse(void **state) {
     (void)state;
     uint64_t memory[3] = {1, 2, 3}, value = 7;
@@ -353,7 +353,7 @@ static void test_read_and_write_refuse(void **state) {
 
 /* ---- addresses that no memory can have --------------------------------------------------------------------------------------- */
 
-/* Of the kernel's half, wrapping round, and (x86-64) non-canonical: for the last the kernel names no address. */
+/* In the kernel's half, wrapping round, and (x86-64) non-canonical: for the last the kernel gives no address. */
 static void test_any_address(void **state) {
     (void)state;
     static const uint64_t wild[] = {
@@ -399,7 +399,7 @@ static void test_any_address(void **state) {
 }
 
 #ifdef __x86_64__
-/* By rbp, as a compiler may choose to address any operand: the CPU takes another exception, the kernel another signal. */
+/* Addressed by rbp, as a compiler may do: the CPU raises another exception, and the kernel another signal. */
 static void through_rbp_body(void *address) {
     __asm__ volatile("push %%rbp\n\tmov %0, %%rbp\n\tmovb (%%rbp), %%al\n\tpop %%rbp"
                      :
@@ -427,7 +427,7 @@ static void copy_in_scope(void *arg) {
     *got = vmarena_copy(buffer, NULL, 8, NULL) + vmarena_fill(NULL, 0, 8, NULL) + 100;
 }
 
-/* Their faults are their own: an outer scope sees none, and stays open. */
+/* An outer scope gets none of their faults, and stays open. */
 static void test_inside_a_scope(void **state) {
     (void)state;
     size_t got = 0;

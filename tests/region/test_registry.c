@@ -70,7 +70,7 @@ static void assert_agrees(uintptr_t address) {
     assert_ptr_equal(vmarena_registry_next(address, -1), model_next(address, -1));
 }
 
-/* Ranges of all sizes around an address where blocks of every level meet, and looks at their edges and anywhere. */
+/* Ranges of all sizes around an address where blocks of every level meet, looked up at their edges and elsewhere. */
 static void run_model(uintptr_t middle, uintptr_t reach, int rounds) {
     size_t page = vmarena_page_size();
     for (int round = 0; round < rounds; round++) {
@@ -135,7 +135,7 @@ static void test_addresses_of_nobody(void **state) {
     (void)vmarena_registry_next(0, -1);
 }
 
-/* An address whose upper bits are not those of a user address is not taken for the one without them. */
+/* An address with upper bits that no user address has is not taken for the address without them. */
 static void test_upper_bits(void **state) {
     (void)state;
     uintptr_t page = vmarena_page_size(), base = (uintptr_t)1 << 40;
@@ -202,7 +202,7 @@ static void out_of_memory(void *unused) {
     }
     CHECK(error == -ENOMEM && added > 1000);
     CHECK(vmarena_registry_next((added << 32) + page, -1) == &regions[0]);
-    /* Half of this one lies where there is a node already: it is not entered by half. */
+    /* Half of this range lies where there is a node already: it must not be added by half. */
     uintptr_t half = ((added - 1) << 32) + (page << 9);
     CHECK(vmarena_registry_add(half - page, half + page, &regions[1]) == -ENOMEM);
     CHECK(vmarena_registry_find(half - page) == NULL && vmarena_registry_find(half) == NULL);

@@ -24,7 +24,7 @@ static size_t page;
 static char directory[] = "/tmp/vmarena-view-XXXXXX";
 static char path[64];
 
-/* cmocka displaced the handlers before this test. */
+/* cmocka has displaced the handlers before this test. */
 static void ready(void) { assert_int_equal(vmarena_fault_reassert(), 0); }
 
 static int make_directory(void **state) {
@@ -170,7 +170,7 @@ static size_t total_pages(void) {
     return strtoul(text, NULL, 10);
 }
 
-/* There need not be room for two windows, and what is outside of the one that is shown still faults. */
+/* There is no room for two windows; what lies outside the one that is shown still faults. */
 static void move_in_little_space(void *arg) {
     struct vmarena_view *view = arg;
     struct vmarena_fault fault;
@@ -199,7 +199,7 @@ static void test_moving_in_little_space(void **state) {
     vmarena_view_close(view);
 }
 
-/* More file than anybody would map: 1 TiB of holes with something at its far end. */
+/* A file larger than anybody would map: 1 TiB of holes with some bytes at its end. */
 static void test_file_larger_than_its_window(void **state) {
     (void)state;
     uint64_t far = (uint64_t)1 << 40;
@@ -350,7 +350,7 @@ static void check_truncation(enum vmarena_view_mode mode) {
         fault_access_known() ? "read" : "access", 4 * page, view->data, path, 2 * page + 9,
         (void *)((char *)view->data + 2 * page + 9));
     assert_string_equal(text, expected);
-    /* The page that holds the end does not fault: what the file lost is zero. */
+    /* The page that holds the new end does not fault: what was cut off reads as zero. */
     for (size_t i = 0; i < 2 * page; i++)
         assert_int_equal(peek((char *)view->data + i), i < page + 10 ? byte_at(i) : 0);
     write_bytes(fd, page + 10, 3 * page - 10);
@@ -381,7 +381,7 @@ static void test_truncated_window(void **state) {
     close(fd);
 }
 
-/* A copied window does not see it. */
+/* A copied window does not show the change. */
 static void test_truncated_copy(void **state) {
     (void)state;
     int fd = make_file(2 * page + 1);
@@ -552,7 +552,7 @@ static void test_sealed_memory_file(void **state) {
     close(fd);
 }
 
-/* Between fstat and mmap: the window must not be handed out with pages that fault from the start. */
+/* The file shrinks between fstat and mmap: the caller must not get a window in which pages fault from the start. */
 static _Atomic bool stop;
 struct shrinking {
     int fd;
@@ -622,7 +622,7 @@ static void move_while_it_shrinks(struct vmarena_view *view, unsigned *moved, un
     assert_int_equal(bytes[5], 'x');
 }
 
-/* A move that fails leaves the window with what was changed in it, whether it is mapped or copied. */
+/* A move that fails leaves the window and the changes in it, whether it is mapped or copied. */
 static void check_failing_moves(int fd, enum vmarena_fence fence) {
     struct vmarena_view *view;
     struct vmarena_view_options options = {.mode = VMARENA_VIEW_COPY_ON_WRITE, .fence = fence, .length = 64 * page};
@@ -654,7 +654,7 @@ static void test_moving_while_it_shrinks(void **state) {
     close(fd);
 }
 
-/* What must not be read is said so before anything is tried. */
+/* A descriptor that cannot be read is refused before anything else is tried. */
 static void test_descriptors_that_cannot_read(void **state) {
     (void)state;
     enum vmarena_fence fences[] = {VMARENA_FENCE_OFF, VMARENA_FENCE_END};
@@ -704,7 +704,7 @@ static size_t resident(const struct vmarena_view *view) {
     return info.resident;
 }
 
-/* As on Linux before 5.14, and with handlers of somebody else's: what is gone is an error, not the process's end. */
+/* As on Linux before 5.14, with the fault handlers displaced: pages that were cut off give an error and no signal. */
 static void populates_a_cut_view(void *arg) {
     struct vmarena_view *view;
     size_t *kept = arg;
@@ -771,7 +771,7 @@ static void test_advice(void **state) {
     for (int advice = VMARENA_VIEW_NORMAL; advice <= VMARENA_VIEW_WILL_NEED; advice++)
         assert_int_equal(vmarena_view_advise(view, 0, 0, (enum vmarena_view_advice)advice), 0);
     for (size_t i = 0; i < 4; i++) bytes[i * page + 5] = 'x';
-    /* Only pages that lie in the range as a whole lose their changes; the last one ends where the window does. */
+    /* Only pages that lie wholly in the range lose their changes; the last page ends with the window. */
     assert_int_equal(vmarena_view_advise(view, 1, page - 1, VMARENA_VIEW_DONT_NEED), 0);
     assert_int_equal(vmarena_view_advise(view, page + 1, page + 1, VMARENA_VIEW_DONT_NEED), 0);
     for (size_t i = 0; i < 4; i++) assert_int_equal(bytes[i * page + 5], 'x');
@@ -797,7 +797,7 @@ static void test_huge_pages_on_a_memory_file(void **state) {
     struct vmarena_view_options options = {
         .mode = VMARENA_VIEW_SHARED, .huge = VMARENA_HUGE_TRANSPARENT, .offset = huge / 2, .length = 3 * huge};
     assert_int_equal(vmarena_view_open_fd(&view, fd, &options), 0);
-    /* Whether or not huge pages are given, the address agrees with the offset, so that they can be. */
+    /* The address is congruent to the offset, so that huge pages are possible, whether or not the kernel gives some. */
     assert_int_equal(((uintptr_t)view->data - huge / 2) % huge, 0);
     memset(view->data, 1, view->size);
     assert_int_equal(vmarena_view_info(view, &info), 0);
@@ -809,7 +809,7 @@ static void test_huge_pages_on_a_memory_file(void **state) {
     close(fd);
 }
 
-/* A tmpfs of the child's own at the test's directory, which root may have, and a file of size bytes, open. */
+/* Mounts a tmpfs for the child alone on the test's directory, which takes root, and opens a file of size bytes in it. */
 #define MAY_NOT_MOUNT 77
 #define NO_HUGE_PAGE 78
 static int file_on_tmpfs(const char *options, size_t size) {
@@ -868,7 +868,7 @@ static void test_huge_pages_on_tmpfs(void **state) {
     }
 }
 
-/* A hole that is written to when the file system is full: the file reaches there, and there is no page all the same. */
+/* Writing to a hole when the file system is full: the file reaches there, but there is no page for it. */
 static void fill_the_file_system(void *arg) {
     (void)arg;
     struct vmarena_view *view;
