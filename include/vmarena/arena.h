@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arenas: one reservation of address space each, walled by guard pages at both edges.
+ * Arenas: one reservation of address space each, with guard pages at both edges.
  *
  *      guard │ used ......... cursor │ committed ... limit │ reserved ............ │ guard
  *     ───────┼───────────────────────┼─────────────────────┼───────────────────────┼───────
@@ -12,13 +12,15 @@
  *      FENCE_START   guard │ object ─ pattern │ guard │ object ─ pattern │ guard
  *
  * Common to all functions here:
- * - An arena has one owner at a time: calls on one arena must not overlap. Different arenas are independent.
- * - None is safe in a signal handler (vmarena_protect_range in a repair function apart: fault.h), and none is a
+ * - An arena has one owner at a time: calls on one arena must not overlap. Different arenas are independent. fork(2) may be
+ *   called by any thread at any time.
+ * - None is safe in a signal handler (except vmarena_protect_range in a repair function: fault.h), and none is a
  *   cancellation point.
  * - Sizes and lengths are in bytes. An alignment is a power of two from 1 up to the reservation's size.
- * - Functions that return int give 0 or a negative errno. On an error nothing has changed, and vmarena_explain() gives
- *   the reason in a sentence. -EBADF everywhere: the handle is NULL, or the arena was destroyed. (vmarena_alloc alone
- *   must not be given NULL. A destroyed handle is known as such until a new arena has taken its place.)
+ * - Functions that return int return 0 or a negative errno. After an error nothing has changed, unless said otherwise, and
+ *   vmarena_explain() gives the reason in a sentence. All of them return -EBADF if the handle is NULL or the arena was
+ *   destroyed. (Only vmarena_alloc must not be called with NULL. A destroyed handle is recognised until a new arena has
+ *   taken its place.)
  */
 #ifndef VMARENA_ARENA_H
 #define VMARENA_ARENA_H
@@ -31,29 +33,29 @@
 
 VMARENA_BEGIN_DECLS
 
-/* Huge pages asked for, and the rung of the ladder obtained. */
+/* Huge pages: what is asked for, and which step of the fallback was obtained. */
 enum vmarena_huge {
-    VMARENA_HUGE_SYSTEM,      /* as the system does by itself */
+    VMARENA_HUGE_SYSTEM,      /* the system's own policy */
     VMARENA_HUGE_NEVER,       /* MADV_NOHUGEPAGE */
     VMARENA_HUGE_TRANSPARENT, /* MADV_HUGEPAGE, aligned and committed in steps that let huge pages form */
     VMARENA_HUGE_COLLAPSE,    /* as TRANSPARENT, and committed pages are collapsed at once where the system can */
-    VMARENA_HUGE_2M,          /* from the hugetlb pool of 2 MiB pages; falls to TRANSPARENT */
-    VMARENA_HUGE_1G,          /* from the hugetlb pool of 1 GiB pages; falls to 2M, then TRANSPARENT */
+    VMARENA_HUGE_2M,          /* from the hugetlb pool of 2 MiB pages; falls back to TRANSPARENT */
+    VMARENA_HUGE_1G,          /* from the hugetlb pool of 1 GiB pages; falls back to 2M, then TRANSPARENT */
 };
 
 /* options.flags */
-#define VMARENA_LOCK 1u         /* mlock(2) at commit: resident, never swapped; none is had beyond RLIMIT_MEMLOCK */
-#define VMARENA_DONT_DUMP 2u    /* MADV_DONTDUMP: left out of core dumps */
-#define VMARENA_DONT_FORK 4u    /* MADV_DONTFORK: absent in the child of a fork, which must not use or destroy it */
+#define VMARENA_LOCK 1u      /* mlock(2) at commit: resident, never swapped; allocation fails beyond RLIMIT_MEMLOCK */
+#define VMARENA_DONT_DUMP 2u /* MADV_DONTDUMP: left out of core dumps */
+#define VMARENA_DONT_FORK 4u /* MADV_DONTFORK: absent in the child of a fork, which must not use or destroy it */
 #define VMARENA_WIPE_ON_FORK 8u /* MADV_WIPEONFORK: zero in the child of a fork, slack too; not with guard markers */
-#define VMARENA_PREFAULT 16u    /* commit brings the pages in at once: no faults later */
-#define VMARENA_ALLOW_EXEC 32u  /* VMARENA_EXEC may be asked of vmarena_protect; -EACCES without */
-#define VMARENA_MEMFD 64u       /* on a file in memory, for snapshot.h; not fenced, locked, wiped, or from a pool */
+#define VMARENA_PREFAULT 16u    /* commit brings the pages in at once: no page faults later */
+#define VMARENA_ALLOW_EXEC 32u  /* vmarena_protect accepts VMARENA_EXEC; it fails with -EACCES otherwise */
+#define VMARENA_MEMFD 64u /* on a file in memory, for snapshot.h; excludes fences, LOCK, WIPE_ON_FORK and hugetlb */
 
 /* All zero is a good default. */
 struct vmarena_options {
-    size_t reserve; /* address space, rounded up to (huge) pages; a fenced arena's guards are in it, too. 0: 64 GiB (256
-                         MiB where addresses have 32 bits), or as much less as the process may have, down to 1 MiB */
+    size_t reserve; /* address space, rounded up to (huge) pages, including a fenced arena's guards. 0: 64 GiB (256 MiB
+                         where addresses have 32 bits), halved while the process may not have it, down to 1 MiB */
     size_t commit;  /* commit step, rounded up to (huge) pages; 0: 64 KiB, 2 MiB if fenced, or a huge page */
     size_t guard;   /* width of each guard, rounded up to pages; 0: one page. Wider catches wider strides */
     enum vmarena_huge huge;
@@ -61,21 +63,22 @@ struct vmarena_options {
     enum vmarena_guard_kind guard_kind;
     enum vmarena_commit_policy commit_policy;
     unsigned flags;
-    const char *name; /* shown in fault descriptions, in /proc/self/maps where the kernel allows; copied, 31 bytes */
+    const char
+        *name; /* shown in fault descriptions, and in /proc/self/maps if the kernel allows; 31 bytes are copied */
 };
 
 /*
- * An arena. The two members are part of the ABI, so that every language can inline the same fast path; nobody but
- * vmarena_alloc writes them. Both are inclusive ("the last byte"), which saves an instruction. Where every
- * allocation must be seen (fenced arenas, and any arena in a process under ASan or Valgrind) limit stays at cursor, so
- * that each call takes the slow path: one fast path serves all modes.
+ * An arena. The two members are part of the ABI, so that every language can inline the same fast path; only the library
+ * writes them. Both are inclusive ("the last byte"), which saves an instruction. If every allocation must be seen (fenced
+ * arenas, and any arena in a process under ASan or Valgrind), limit stays at cursor, so that each call takes the slow path:
+ * one fast path serves all modes.
  */
 struct vmarena {
     uintptr_t cursor; /* the last byte handed out, or the one before the arena's first */
     uintptr_t limit;  /* the last byte that the fast path may hand out */
 };
 
-/* A point in an arena's life, to come back to. Opaque; freely copied. */
+/* A point in an arena's life to rewind to. Opaque; may be copied. */
 struct vmarena_mark {
     uint64_t arena;
     uint64_t generation;
@@ -89,38 +92,38 @@ struct vmarena_stats {
     size_t used;      /* bytes from the start to the cursor: objects, alignment and, in a fenced arena, guards */
     size_t peak;      /* the largest "used" so far */
     size_t objects;   /* live objects of a fenced arena; 0 in a bump arena, which does not count them */
-    size_t resident;  /* bytes in memory now, asked of the kernel; 0 where it does not tell */
-    size_t huge;      /* of these, bytes on huge pages; 0 where the kernel does not tell */
+    size_t resident;  /* bytes in memory now, as the kernel says; 0 if it does not */
+    size_t huge;      /* of these, bytes on huge pages; 0 if the kernel does not say */
     size_t guard;     /* bytes of each guard */
     size_t page_size; /* bytes of the pages asked for: the system's, or the hugetlb page obtained */
-    unsigned prot;    /* the arena's protection now (ranges apart) */
+    unsigned prot;    /* the arena's protection now (not that of ranges) */
     unsigned flags;   /* options.flags as obtained */
     enum vmarena_huge huge_asked;
-    enum vmarena_huge huge_obtained; /* the rung that the kernel accepted; "huge" tells what it gave */
+    enum vmarena_huge huge_obtained; /* what the kernel accepted; `huge` says what it gave */
     enum vmarena_guard_kind guard_kind;
     enum vmarena_commit_policy commit_policy;
     bool named; /* the kernel took the name */
     bool sealed;
-    bool annotated;    /* ASan or Valgrind is told of every allocation */
+    bool annotated;    /* ASan or Valgrind learns of every allocation */
     uint64_t spare[4]; /* 0: room for later versions */
 };
 
 /*
- * Makes an arena. options may be NULL: all defaults. *out is written only on success; vmarena_destroy() frees it.
+ * Creates an arena. options may be NULL: all defaults. *out is written only on success; vmarena_destroy() frees it.
  * -EINVAL: an option out of its range, or options that contradict. -ENOMEM: no address space, memory, or map entries
  * left (vmarena_explain() tells which). -EAGAIN: mlockall(2) is on, and RLIMIT_MEMLOCK too low for the reservation.
- * -EOPNOTSUPP: a guard kind or flag that this system refuses (a wish that has a fallback, as huge pages, never fails:
- * see vmarena_stats).
+ * -EOPNOTSUPP: a guard kind or flag that this system refuses (an option with a fallback, such as huge pages, never fails:
+ * see vmarena_stats). With VMARENA_MEMFD also -EFBIG: larger than RLIMIT_FSIZE; -EMFILE, -ENFILE: no descriptor.
  */
 VMARENA_API int vmarena_create(struct vmarena **out, const struct vmarena_options *options);
 
-/* Unmaps the arena and everything in it. NULL is allowed; a second call is ignored, if no new arena has the handle. */
+/* Unmaps the arena and everything in it. NULL is allowed. A second call is ignored unless a new arena has the handle. */
 VMARENA_API void vmarena_destroy(struct vmarena *arena);
 
-/* The exported twin of vmarena_alloc, for languages that cannot inline it, and its slow path. Same contract. */
+/* vmarena_alloc's slow path, and the whole of it for languages that cannot inline it. Same contract. */
 VMARENA_API void *vmarena_alloc_slow(struct vmarena *arena, size_t size, size_t align);
 
-/* The fast path alone: NULL where only the slow path can tell. */
+/* The fast path alone: NULL if only the slow path can decide. */
 static inline void *vmarena_alloc_fast_(struct vmarena *arena, size_t size, size_t align) {
     /* One compare serves every check, for one branch: whatever is wrong drives `tested` to the top of the address
      * space. No power of two: align & (align - 1) is not 0, and its negation is huge (user addresses leave the top bit
@@ -144,35 +147,35 @@ static inline void *vmarena_alloc_fast_(struct vmarena *arena, size_t size, size
 }
 
 /*
- * size bytes aligned to align, owned by the arena until it is rewound past them, reset or destroyed. NULL where size is
- * 0, align is no power of two or larger than the reservation, the arena is full, the system refused memory or its
- * locking, or the arena is not writable though it is fenced or must be prefaulted; vmarena_explain() tells.
- * The contents are unspecified in memory that was used before: see vmarena_alloc_zeroed.
+ * Returns size bytes aligned to align, owned by the arena until it is rewound past them, reset or destroyed. Returns NULL
+ * if size is 0, align is not a power of two or is larger than the reservation, the arena is full, the system refused
+ * memory or its locking, or the arena is not writable although it is fenced or must be prefaulted; vmarena_last_error() and
+ * vmarena_explain() say which. The contents of memory that was used before are unspecified: see vmarena_alloc_zeroed.
  */
 static inline void *vmarena_alloc(struct vmarena *arena, size_t size, size_t align) {
     void *object = vmarena_alloc_fast_(arena, size, align);
     return VMARENA_UNLIKELY(object == NULL) ? vmarena_alloc_slow(arena, size, align) : object;
 }
 
-/* count objects of size bytes each, as one; NULL also where count × size overflows. */
+/* The same for count objects of size bytes each, as one; returns NULL also if count × size overflows. */
 VMARENA_API void *vmarena_alloc_array(struct vmarena *arena, size_t count, size_t size, size_t align);
 
 /*
- * As vmarena_alloc, all bytes zero. Pages fresh from the system are known to be zero and not written. NULL also where
- * there is used memory to clear and the arena is not writable.
+ * vmarena_alloc with all bytes zero. Pages fresh from the system are known to be zero and are not written. Returns NULL also
+ * if used memory must be cleared and the arena is not writable.
  */
 VMARENA_API void *vmarena_alloc_zeroed(struct vmarena *arena, size_t size, size_t align);
 
 /*
- * Grows or shrinks an object in place where it is the last one, or shrinks any other (its address stays); otherwise a
- * new object is made with the alignment of the old address up to 16, the contents are copied, and the old one is left
- * to the arena. Marks above what a shrunk last object was are stale.
- * In a fenced arena it stays in place only where that keeps it against its guard (VMARENA_FENCE_START, the same pages);
- * the new object has the alignment that the old one was allocated with, and the old one is fenced off. Its slack is
+ * Resizes an object. The last object grows and shrinks in place, and any other shrinks in place. Otherwise a new object is
+ * made with the alignment of the old address up to 16, the contents are copied, and the old one is left to the arena.
+ * When the last object shrinks, marks taken inside what it gave up become stale.
+ * In a fenced arena an object stays in place only if that keeps it against its guard (VMARENA_FENCE_START, the same pages);
+ * the new object has the alignment that the old one was allocated with, and the old one faults from now on. Its slack is
  * checked first.
- * old_size must be the size it was allocated with; a fenced arena knows it, and refuses another. NULL on failure, the
- * object untouched: vmarena_alloc's reasons, no such object, overwritten slack, or an object that must move and cannot
- * be read or written. NULL object: as vmarena_alloc with alignment 16.
+ * old_size must be the size it was allocated with; a fenced arena knows it, and refuses another. Returns NULL, the object
+ * untouched, for vmarena_alloc's reasons, if there is no such object, if its slack was overwritten, or if it must move and
+ * cannot be read or written. object NULL: as vmarena_alloc with alignment 16.
  */
 VMARENA_API void *vmarena_resize(struct vmarena *arena, void *object, size_t old_size, size_t new_size);
 
@@ -186,87 +189,93 @@ VMARENA_API void *vmarena_resize(struct vmarena *arena, void *object, size_t old
  */
 VMARENA_API int vmarena_free(struct vmarena *arena, void *object, size_t size);
 
-/* The arena's present point. A mark of a NULL or destroyed arena is one that no rewind accepts. */
+/* Returns a mark of the arena's present state. No rewind accepts a mark of a NULL or destroyed arena. */
 VMARENA_API struct vmarena_mark vmarena_mark(const struct vmarena *arena);
 
 /*
  * Takes back everything allocated since the mark. In a fenced arena the objects taken back fault from now on, and their
- * slack is checked first. -EINVAL: the mark is of another arena. -ESTALE: the arena was rewound past the mark since (an
- * order that is not last in, first out; the last 64 rewinds that matter are remembered). -EILSEQ: the slack of an
- * object taken back was overwritten, vmarena_explain() tells of which and where; the arena is rewound all the same.
- * -ENOMEM: the system could not fence it off.
+ * slack is checked first. -EINVAL: the mark is of another arena. -ESTALE: the arena was rewound past the mark since it was
+ * taken (rewinds must be last in, first out; the last 64 rewinds that matter are remembered). -EILSEQ: the slack of an
+ * object taken back was overwritten, vmarena_explain() says whose and where; the arena is rewound all the same. -ENOMEM: the
+ * system could not make the memory fault.
  */
 VMARENA_API int vmarena_rewind(struct vmarena *arena, struct vmarena_mark mark);
 
 /*
  * Takes back everything. keep_bytes of the memory stay resident for reuse, the rest goes back to the system (SIZE_MAX:
- * keep all; 0: keep none; with VMARENA_LOCK all is kept, in a fenced arena nothing). Marks taken before are stale, but
- * for those of the empty arena. -EPERM: sealed, and something would go back. -EILSEQ, -ENOMEM: as vmarena_rewind.
+ * keep all; 0: keep none; with VMARENA_LOCK all is kept, in a fenced arena nothing). Marks taken before become stale, except
+ * those of the empty arena. -EPERM: the arena is sealed, and something would go back. -EACCES: as vmarena_discard. -EILSEQ,
+ * -ENOMEM: as vmarena_rewind.
  */
 VMARENA_API int vmarena_reset(struct vmarena *arena, size_t keep_bytes);
 
 /*
  * Gives the memory of whole pages in [start, start + length) back to the system: they read as zero from now on. start
- * and length must be multiples of the page size, within the used part, and not locked (-EINVAL). -EPERM: sealed. Not in
- * a fenced arena (-EOPNOTSUPP).
+ * and length must be multiples of the page size, within the used part, and not locked (-EINVAL). -EPERM: sealed. -EACCES: a
+ * snapshot or fork(2) has frozen a VMARENA_MEMFD arena, so that the pages are zeroed by writing, and some are not writable;
+ * nothing was changed. Not in a fenced arena (-EOPNOTSUPP).
  */
 VMARENA_API int vmarena_discard(struct vmarena *arena, void *start, size_t length);
 
 /*
- * Checks the slack around every live object of a fenced arena: 0 or -EILSEQ, as vmarena_rewind. -EACCES: some of it
- * cannot be read, and all the rest is as it should be. 0 in a bump arena.
+ * Checks the slack around every live object of a fenced arena: 0, or -EILSEQ as vmarena_rewind. -EACCES: some of it cannot
+ * be read, and the rest is intact. 0 in a bump arena.
  */
 VMARENA_API int vmarena_check(const struct vmarena *arena);
 
 /*
- * Changes the protection of the whole arena: VMARENA_NONE, or _READ, _WRITE and _EXEC combined. Guards stay guards;
- * ranges protected apart become as the rest. -EINVAL: unknown bits. -EACCES: _EXEC without VMARENA_ALLOW_EXEC. -EPERM:
- * the arena is sealed. -ENOMEM: no map entry or memory left; ranges protected apart may have changed then.
- * One mprotect(2) in a bump arena and with guard markers; with VMARENA_GUARD_PROTECT one for each fenced object.
+ * Changes the protection of the whole arena: VMARENA_NONE, or _READ, _WRITE and _EXEC combined. Guards stay guards; ranges
+ * lose the protection of their own that vmarena_protect_range gave them. -EINVAL: unknown bits. -EACCES: _EXEC without
+ * VMARENA_ALLOW_EXEC. -EPERM: the arena is sealed. -ENOMEM: no map entry or memory left; the protection of ranges may have
+ * changed in that case.
+ * One mprotect(2) in a bump arena and with guards that cost no map entries; with VMARENA_GUARD_PROTECT one for each fenced
+ * object.
  */
 VMARENA_API int vmarena_protect(struct vmarena *arena, unsigned prot);
 
 /*
- * The same for whole pages: start and length must be multiples of the page size, length not 0, within the reservation
- * (-EINVAL). In a fenced arena the range must lie in the pages of one object (-EINVAL).
+ * The same for a range of whole pages: start and length must be multiples of the page size, length not 0, within the
+ * reservation (-EINVAL). In a fenced arena the range must lie in the pages of one object (-EINVAL). With VMARENA_MEMFD it
+ * waits while another thread is in fork(2).
  */
 VMARENA_API int vmarena_protect_range(struct vmarena *arena, void *start, size_t length, unsigned prot);
 
 /*
- * Opens a protection scope: sets prot and remembers the arena's own (not that of ranges); vmarena_protect_pop() brings
- * it back. Scopes nest, 16 deep (-EOVERFLOW). Pop without push: -EINVAL. Other errors as vmarena_protect.
+ * Opens a protection scope: sets prot and remembers the arena's protection (not that of ranges), which vmarena_protect_pop()
+ * restores. Scopes nest, 16 deep (-EOVERFLOW). Pop without push: -EINVAL. Other errors as vmarena_protect.
  */
 VMARENA_API int vmarena_protect_push(struct vmarena *arena, unsigned prot);
 VMARENA_API int vmarena_protect_pop(struct vmarena *arena);
 
-/* Brings the pages of the next `bytes` of the arena in now. -ENOSPC: more than is left. -ENOMEM: refused. -EACCES: the
- * arena is not writable. Not in a fenced arena (-EOPNOTSUPP). */
+/* Brings in the pages of the next `bytes` of the arena now. -ENOSPC: more than is left. -ENOMEM: the system refused.
+ * -EACCES: the arena is not writable. Not in a fenced arena (-EOPNOTSUPP). */
 VMARENA_API int vmarena_prefault(struct vmarena *arena, size_t bytes);
 
 /*
  * Forbids every later change of the mapping and its protection, by anyone in the process, until it ends: mseal(2),
- * Linux 6.10. The arena can still allocate what is committed already, and vmarena_destroy() then only forgets the
- * handle: the memory stays mapped. -EOPNOTSUPP: a fenced arena, or a kernel without mseal.
+ * Linux 6.10. The arena can still allocate what is committed already, and vmarena_destroy() only forgets the handle: the
+ * memory stays mapped. A VMARENA_MEMFD arena is frozen first, as by a snapshot, with the errors of that; otherwise a child of
+ * fork(2) would share its memory for ever. -EOPNOTSUPP: a fenced arena, or a kernel without mseal.
  */
 VMARENA_API int vmarena_seal(struct vmarena *arena);
 
 /*
- * Fills *out; all zero for a NULL or destroyed arena. resident and huge cost a walk through /proc/self, whose time grows
- * with the resident memory.
+ * Fills *out, with zeroes for a NULL or destroyed arena. Finding resident and huge takes a walk through /proc/self, whose
+ * time grows with the resident memory.
  */
 VMARENA_API void vmarena_stats(const struct vmarena *arena, struct vmarena_stats *out);
 
-/* The same without a system call: what the arena itself knows. resident and huge are 0. */
+/* The same without a system call: resident and huge are 0. */
 VMARENA_API void vmarena_info(const struct vmarena *arena, struct vmarena_stats *out);
 
-/* Whether address lies in the arena's reservation, its guards included. */
+/* Returns whether address lies in the arena's reservation, guards included. */
 VMARENA_API bool vmarena_owns(const struct vmarena *arena, const void *address);
 
 /*
- * A thread's scratch memory: two arenas a thread, made at the first use and freed at the thread's end. Each reserves
- * 8 GiB (32 MiB where addresses have 32 bits), or as much less as there is, down to 1 MiB.
- * _begin gives one that is not `conflict` (the arena a caller hands its result in, or NULL) and its present point;
- * _end rewinds it. arena is NULL where it could not be made. A scope belongs to the thread that began it.
+ * A thread's scratch memory: two arenas a thread, created at the first use and destroyed at the thread's end. Each reserves
+ * 8 GiB (32 MiB where addresses have 32 bits), halved while that is refused, down to 1 MiB.
+ * _begin returns one that is not `conflict` (the arena in which the caller returns its result, or NULL) and a mark of it;
+ * _end rewinds it. arena is NULL if none could be created. A scope belongs to the thread that began it.
  */
 struct vmarena_scratch {
     struct vmarena *arena;

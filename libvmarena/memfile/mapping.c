@@ -10,8 +10,8 @@
 
 /* ---- mapping ranges ---------------------------------------------------------------------------------------------- */
 
-/* Only huge pages are a mere wish. */
-static bool is_wish(enum vmarena_prim_advice advice) {
+/* Huge pages are best effort; without the other advice the memory would be less protected than asked for. */
+static bool is_optional(enum vmarena_prim_advice advice) {
     return advice == VMARENA_PRIM_HUGE || advice == VMARENA_PRIM_NO_HUGE;
 }
 
@@ -19,7 +19,7 @@ static int readvise(const struct vmarena_memfile_mapping *mapping, const struct 
     size_t size = range->end - range->start;
     for (unsigned i = 0; i < mapping->advice_count; i++) {
         int error = vmarena_prim_advise(mapping->region->base + range->start, size, mapping->advice[i]);
-        if (error != 0 && !is_wish(mapping->advice[i])) return vmarena_fail_call(error, "madvise", size);
+        if (error != 0 && !is_optional(mapping->advice[i])) return vmarena_fail_call(error, "madvise", size);
     }
     return 0;
 }
