@@ -43,18 +43,6 @@ static PyObject *create(PyObject *module, PyObject *args) {
 
 /* ---- allocation -------------------------------------------------------------------------------------------------- */
 
-/* vmarena_alloc only says NULL. */
-static int why_no_memory(const Handle *arena, size_t size, size_t align, bool writes) {
-    struct vmarena_stats stats;
-    vmarena_info(arena->object, &stats);
-    size_t need = arena->fenced ? vmarena_page_round_up(size) + stats.guard : size;
-    if (size == 0 || align == 0 || (align & (align - 1)) != 0 || align > stats.reserved) return -EINVAL;
-    if (writes && (arena->prot & VMARENA_WRITE) == 0) return -EACCES;
-    return need < size || need > stats.reserved - stats.used || align - 1 > stats.reserved - stats.used - need
-               ? -ENOSPC
-               : -ENOMEM;
-}
-
 static void *take_memory(Handle *arena, size_t size, size_t align, bool zeroed) {
     void *start;
     if (!zeroed) return vmarena_alloc(arena->object, size, align);
@@ -81,8 +69,7 @@ static PyObject *alloc(PyObject *module, PyObject *args) {
                                  "a range of the arena is not writable: zeroed memory could not be cleared");
     }
     void *start = take_memory(arena, size.value, align.value, zeroed);
-    if (start == NULL)
-        return vmarena_py_done(arena, why_no_memory(arena, size.value, align.value, zeroed || arena->fenced));
+    if (start == NULL) return vmarena_py_done(arena, vmarena_last_error());
     return vmarena_py_leave(arena, vmarena_py_memory_new(arena, start, size.value));
 }
 
@@ -95,8 +82,7 @@ static PyObject *resize_memory(Handle *arena, Memory *memory, size_t size) {
     Py_BEGIN_ALLOW_THREADS;
     start = vmarena_resize(arena->object, memory->start, (size_t)memory->size, size);
     Py_END_ALLOW_THREADS;
-    if (start == NULL)
-        return vmarena_py_error(vmarena_py_state_of((PyObject *)arena), why_no_memory(arena, size, 1, true));
+    if (start == NULL) return vmarena_py_error(vmarena_py_state_of((PyObject *)arena), vmarena_last_error());
     vmarena_py_memory_moved(memory, start, size);
     Py_RETURN_NONE;
 }
@@ -110,6 +96,22 @@ static PyObject *resize(PyObject *module, PyObject *args) {
     if (arena == NULL) return NULL;
     Memory *memory = vmarena_py_changeable(arena, value, "resize");
     return vmarena_py_leave(arena, memory == NULL ? NULL : resize_memory(arena, memory, size.value));
+}
+
+static PyObject *free_memory(PyObject *module, PyObject *args) {
+    PyObject *object, *value;
+    int error;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO:free", &object, &value)) return NULL;
+    Handle *arena = vmarena_py_enter(object, VMARENA_PY_ARENA);
+    if (arena == NULL) return NULL;
+    Memory *memory = vmarena_py_changeable(arena, value, "free");
+    if (memory == NULL) return vmarena_py_leave(arena, NULL);
+    Py_BEGIN_ALLOW_THREADS;
+    error = vmarena_free(arena->object, memory->start, (size_t)memory->size);
+    Py_END_ALLOW_THREADS;
+    if (error == 0 || error == -EILSEQ) vmarena_py_memory_release(memory);
+    return vmarena_py_done(arena, error);
 }
 
 /* ---- marks ------------------------------------------------------------------------------------------------------- */
@@ -326,6 +328,7 @@ PyMethodDef vmarena_py_arena_methods[] = {
     {"create", create, METH_VARARGS, NULL},
     {"alloc", alloc, METH_VARARGS, NULL},
     {"resize", resize, METH_VARARGS, NULL},
+    {"free", free_memory, METH_VARARGS, NULL},
     {"mark", take_mark, METH_O, NULL},
     {"rewind", rewind_to, METH_VARARGS, NULL},
     {"reset", reset, METH_VARARGS, NULL},

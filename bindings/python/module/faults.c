@@ -179,12 +179,8 @@ static PyObject *open_on_fault(PyObject *module, PyObject *args) {
 }
 
 PyMethodDef vmarena_py_fault_methods[] = {
-    {"decode_fault", decode_fault, METH_O, NULL},
-    {"use_fault_type", use_fault_type, METH_O, NULL},
-    {"fault_status", fault_status, METH_NOARGS, NULL},
-    {"fault_reassert", fault_reassert, METH_NOARGS, NULL},
-    {"report_faults", report_faults, METH_VARARGS, NULL},
-    {"send_faults", send_faults, METH_VARARGS, NULL},
-    {"open_on_fault", open_on_fault, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"decode_fault", decode_fault, METH_O, NULL},         {"use_fault_type", use_fault_type, METH_O, NULL},
+    {"fault_status", fault_status, METH_NOARGS, NULL},    {"fault_reassert", fault_reassert, METH_NOARGS, NULL},
+    {"report_faults", report_faults, METH_VARARGS, NULL}, {"send_faults", send_faults, METH_VARARGS, NULL},
+    {"open_on_fault", open_on_fault, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL},
 };

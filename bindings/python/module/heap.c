@@ -44,9 +44,6 @@ static PyObject *heap_create(PyObject *module, PyObject *args) {
                       : vmarena_py_wrap(state, VMARENA_PY_HEAP, heap, NULL, VMARENA_READ | VMARENA_WRITE);
 }
 
-/* vmarena_heap_alloc only says NULL. */
-static int why_no_object(size_t align) { return (align & (align - 1)) != 0 ? -EINVAL : -ENOMEM; }
-
 static PyObject *heap_alloc(PyObject *module, PyObject *args) {
     PyObject *object;
     Number size = {.name = "size"}, align = {.name = "align"};
@@ -56,7 +53,7 @@ static PyObject *heap_alloc(PyObject *module, PyObject *args) {
     Handle *heap = vmarena_py_enter(object, VMARENA_PY_HEAP);
     if (heap == NULL) return NULL;
     void *start = vmarena_heap_alloc(heap->object, size.value, align.value);
-    if (start == NULL) return vmarena_py_done(heap, why_no_object(align.value));
+    if (start == NULL) return vmarena_py_done(heap, vmarena_last_error());
     PyObject *memory = vmarena_py_memory_new(heap, start, size.value);
     if (memory == NULL) (void)vmarena_heap_free(heap->object, start);
     return vmarena_py_leave(heap, memory);
@@ -76,7 +73,7 @@ static PyObject *heap_resize(PyObject *module, PyObject *args) {
     start = vmarena_heap_realloc(heap->object, memory->start, size.value);
     Py_END_ALLOW_THREADS;
     if (start != NULL) vmarena_py_memory_moved(memory, start, size.value);
-    return vmarena_py_done(heap, start == NULL ? -ENOMEM : 0);
+    return vmarena_py_done(heap, start == NULL ? vmarena_last_error() : 0);
 }
 
 static PyObject *heap_free(PyObject *module, PyObject *args) {

@@ -199,6 +199,35 @@ def test_resize():
         assert memory.released
 
 
+@pytest.mark.parametrize("fence", FENCES)
+def test_free(fence):
+    with Arena(1 << 20, fence=fence) as arena, Arena() as other:
+        first, last = arena.alloc(16), arena.alloc(16)
+        address, used = last.address, arena.stats().used
+        with memoryview(last), pytest.raises(BufferError, match="cannot free the memory: 1 buffers"):
+            arena.free(last)
+        with pytest.raises(ValueError, match="not of this arena"):
+            other.free(last)
+        arena.free(last)
+        assert last.released and not first.released
+        with pytest.raises(ValueError, match="released"):
+            arena.free(last)
+        if fence is None:
+            assert arena.stats().used < used and arena.alloc(16).address == address
+        else:
+            with pytest.raises(vmarena.Fault) as caught:
+                vmarena.read(address, 1)
+            assert (caught.value.kind, caught.value.object) == (Kind.USE_AFTER_FREE, address)
+
+
+def test_free_of_overwritten_memory():
+    with Arena(1 << 20, fence="end") as arena:
+        memory = arena.alloc(10, 1)
+        vmarena.write(memory.address - 1, b"x")
+        assert code_of(arena.free, memory) == errno.EILSEQ
+        assert memory.released
+
+
 def test_what_grew_after_a_mark_goes_with_it():
     with Arena(1 << 20) as arena:
         memory = arena.alloc(10)

@@ -182,6 +182,13 @@ class Arena(Owner):
         """Grows or shrinks memory, which may move. A later rewind to a mark taken before takes it back."""
         _c.resize(self._handle, memory, size)
 
+    def free(self, memory: Memory) -> None:
+        """Takes memory back: in a fenced arena it faults from now on, in another the last one's bytes are used again.
+
+        BufferError while a buffer of it is out. Error (EILSEQ): taken back, but something had written around it.
+        """
+        _c.free(self._handle, memory)
+
     def mark(self) -> Mark:
         """The arena's present point, for rewind()."""
         return Mark(_c.mark(self._handle))
