@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! What takes memory from an arena: the same methods for an arena, whose objects live as long as its borrow, and for a
-//! scope, whose objects live as long as the scope.
+//! Allocation. An arena and a scope have the same methods; objects live as long as the borrow of the arena, or as the
+//! scope.
 use std::alloc::Layout;
 use std::fmt::{self, Write};
 use std::mem::{self, MaybeUninit};
@@ -37,7 +37,7 @@ impl Arena {
     /// Uninitialised memory for a layout, as [`Arena::try_alloc_layout`].
     ///
     /// # Panics
-    /// Where that fails.
+    /// If that fails.
     #[inline]
     #[must_use]
     pub fn alloc_layout(&self, layout: Layout) -> NonNull<u8> {
@@ -55,7 +55,7 @@ impl Arena {
         NonNull::new(object.cast()).ok_or_else(Error::of_null)
     }
 
-    /// Memory for a T by the fast path, which its layout makes shorter where it is small.
+    /// The fast path, which is shorter for small layouts.
     #[inline]
     fn fast_room<T>(&self) -> Option<NonNull<T>> {
         let layout = Layout::new::<T>();
@@ -98,18 +98,19 @@ impl Arena {
         self.try_alloc_layout(layout).map(NonNull::cast)
     }
 
-    /// Takes an object back: the last one's memory is handed out again, one in a fenced arena faults from now on.
+    /// Takes an object back. The memory of the last object is allocated again; an object of a fenced arena faults from
+    /// now on.
     ///
     /// # Panics
-    /// When bytes around an object of a fenced arena were overwritten, unless the thread panics already.
+    /// If bytes around an object of a fenced arena were overwritten, unless the thread panics already.
     ///
     /// # Safety
-    /// An object of this arena of this size, which nobody uses any more.
+    /// `object` is one of this arena's, of this size, and is not used any more.
     pub(crate) unsafe fn take_back(&self, object: NonNull<u8>, size: usize) {
         if size != 0 && (self.is_fenced() || object.as_ptr() as usize + size == self.end()) {
             // SAFETY: the caller's object.
             let code = unsafe { sys::vmarena_free(self.handle(), object.as_ptr().cast(), size) };
-            // After another failure it stays until the arena is reset.
+            // After another error the object stays until the arena is reset.
             if code == -EILSEQ && !std::thread::panicking() {
                 give_up(&Error::last(code));
             }
@@ -127,10 +128,10 @@ fn or_give_up<T>(result: Result<T, Error>) -> T {
     result.unwrap_or_else(|error| give_up(&error))
 }
 
-/// Makes the value where it is to live.
+/// Makes a value in place.
 ///
 /// # Safety
-/// Memory of T's layout that nobody else has for 'a.
+/// `room` has T's layout and belongs to the caller for 'a.
 #[inline(always)]
 #[allow(clippy::inline_always)] // so that the value is not made elsewhere first and copied
 unsafe fn place<'a, T>(room: NonNull<T>, make: impl FnOnce() -> T) -> &'a mut T {
@@ -142,7 +143,7 @@ unsafe fn place<'a, T>(room: NonNull<T>, make: impl FnOnce() -> T) -> &'a mut T 
 }
 
 /// # Safety
-/// Memory of `length` Ts that nobody else has for 'a.
+/// `room` has space for `length` Ts and belongs to the caller for 'a.
 unsafe fn place_slice<'a, T, E>(
     room: NonNull<T>,
     length: usize,
@@ -167,10 +168,10 @@ fn always<T>(result: Result<T, Never>) -> T {
     }
 }
 
-/// A value that could not be made, or had nowhere to go.
+/// The error of an allocation whose value may fail, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllocOrInitError<E> {
-    /// The arena gave no memory.
+    /// The arena could not allocate.
     Alloc(Error),
     /// The value could not be made.
     Init(E),
@@ -247,7 +248,7 @@ macro_rules! allocations {
             fn alloc_slice_fill_default, try_alloc_slice_fill_default [T: Default] (length: usize) -> [T] {
                 $this.try_alloc_slice_fill_with(length, |_| T::default())
             }
-            /// Makes a slice of all that an iterator gives, whatever it says of its length.
+            /// Makes a slice of an iterator's items. The iterator need not know how many there are.
             fn alloc_slice_fill_iter, try_alloc_slice_fill_iter [T] (values: impl IntoIterator<Item = T>) -> [T] {
                 let values = values.into_iter();
                 let mut growing = Growing::new($this);
@@ -264,8 +265,8 @@ macro_rules! allocations {
                 // SAFETY: a copy of UTF-8.
                 Ok(unsafe { str::from_utf8_unchecked_mut($this.try_alloc_slice_copy(from.as_bytes())?) })
             }
-            /// Formats into the arena: `arena.alloc_fmt(format_args!("{x} of {y}"))`. As with `format!`, a `Display` that
-            /// fails panics.
+            /// Formats a string: `arena.alloc_fmt(format_args!("{x} of {y}"))`. As in `format!`, a `Display` that
+            /// returns an error panics.
             fn alloc_fmt, try_alloc_fmt [] (arguments: fmt::Arguments<'_>) -> str {
                 let mut text = Fallible { text: ArenaString::new_in($this), error: None };
                 match (text.write_fmt(arguments), text.error) {
@@ -280,7 +281,7 @@ macro_rules! allocations {
             }
         }
 
-        /// Makes a value in place that may fail to be made; then its memory is handed out again.
+        /// Makes a value in place. If `make` fails, the memory is given back.
         ///
         /// # Errors
         /// That of `make`.
@@ -288,7 +289,10 @@ macro_rules! allocations {
         /// # Panics
         /// As [`Arena::alloc`].
         #[inline]
-        pub fn alloc_try_with<'s, T, E>($this: &'s Self, make: impl FnOnce() -> Result<T, E>) -> Result<&$life mut T, E> {
+        pub fn alloc_try_with<'s, T, E>(
+            $this: &'s Self,
+            make: impl FnOnce() -> Result<T, E>,
+        ) -> Result<&$life mut T, E> {
             $this.try_alloc_try_with(make).map_err(|error| match error {
                 AllocOrInitError::Alloc(error) => give_up(&error),
                 AllocOrInitError::Init(error) => error,
@@ -320,7 +324,7 @@ macro_rules! allocations {
             }
         }
 
-        /// Makes a slice of values that may fail to be made; then its memory is handed out again.
+        /// Makes a slice of values. If `make` fails, the memory is given back.
         ///
         /// # Errors
         /// The arena's, or the first that `make` gives.
@@ -347,7 +351,7 @@ macro_rules! allocations {
         $(#[$doc])*
         ///
         /// # Panics
-        /// When the arena is full or the system refuses memory.
+        /// If the arena is full or the system refuses memory.
         #[inline]
         pub fn $name<'s, $($bound)*>($this: &'s Self $(, $argument: $type)*) -> &$life mut $result {
             $panicking
@@ -369,7 +373,7 @@ macro_rules! allocations {
         $(#[$doc])*
         ///
         /// # Panics
-        /// When the arena is full or the system refuses memory.
+        /// If the arena is full or the system refuses memory.
         pub fn $name<'s, $($bound)*>($this: &'s Self $(, $argument: $type)*) -> &$life mut $result {
             or_give_up($this.$try_name($($argument),*))
         }
@@ -383,7 +387,7 @@ macro_rules! allocations {
     )+ };
 }
 
-/// Tells a failure of the arena from one of a `Display`.
+/// Distinguishes an error of the arena from one of a `Display`.
 struct Fallible<'a> {
     text: ArenaString<'a>,
     error: Option<Error>,

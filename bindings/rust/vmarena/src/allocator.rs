@@ -29,8 +29,8 @@ macro_rules! implement {
     ($api:path) => {
         use $api::{AllocError, Allocator};
 
-        // SAFETY: memory stays where it is until the arena is reset or dropped, which its borrow forbids; clones are the
-        // same arena; whatever is handed out fits its layout.
+        // SAFETY: memory stays where it is until the arena is reset or dropped, which its borrow forbids; clones are
+        // the same arena; whatever is handed out fits its layout.
         unsafe impl Allocator for &Arena {
             #[inline]
             fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -38,10 +38,10 @@ macro_rules! implement {
                 Ok(NonNull::slice_from_raw_parts(object, layout.size()))
             }
 
-            /// The last object's memory is handed out again; in a fenced arena any object faults from now on.
+            /// The memory of the last object is allocated again; any object of a fenced arena faults from now on.
             ///
             /// # Panics
-            /// When bytes around an object of a fenced arena were overwritten.
+            /// If bytes around an object of a fenced arena were overwritten.
             #[inline]
             unsafe fn deallocate(&self, object: NonNull<u8>, layout: Layout) {
                 // SAFETY: the caller's object, which it gives up.

@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use crate::error::Error;
 use crate::fenced::{Fenced, Side};
 
-/// Memory is not the input's fault.
+/// A lack of memory says nothing about the input.
 fn must<T: ?Sized>(made: std::result::Result<Fenced<T>, Error>) -> Fenced<T> {
     made.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -16,8 +16,8 @@ impl<'a> Arbitrary<'a> for Side {
     }
 }
 
-/// The side, then the elements as `Vec` takes them. Where the input is the bytes as they are, take `&[u8]` and lay a copy of
-/// it against a guard at both sides, one after the other: then a corpus of files can be used.
+/// Takes the side, then the elements as `Vec` does. To use a corpus of files, let the target take `&[u8]` instead, and
+/// put a copy of it against a guard at each side.
 impl<'a, T: Arbitrary<'a>> Arbitrary<'a> for Fenced<[T]> {
     fn arbitrary(bytes: &mut Unstructured<'a>) -> Result<Self> {
         let side = Side::arbitrary(bytes)?;

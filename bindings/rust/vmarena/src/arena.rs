@@ -17,7 +17,7 @@ use crate::stats::{Residency, Stats};
 /// One reservation of address space between guard pages, from which objects are taken in order and given back all at
 /// once. No destructor of what lives in it runs.
 ///
-/// It may be sent to another thread, not shared.
+/// It may be sent to another thread, but not shared between threads.
 pub struct Arena {
     raw: NonNull<sys::vmarena>,
     start: usize,
@@ -59,7 +59,7 @@ impl Arena {
         }
     }
 
-    /// Where nothing in the arena is borrowed: opens the pages that leaked [`crate::Guarded`] values left closed.
+    /// Opens the pages that leaked [`crate::Guarded`] values left closed; nothing in the arena may be borrowed.
     fn reopen(&self) -> Result<(), Error> {
         if self.closed.get() != 0 {
             // SAFETY: the arena is live.
@@ -95,9 +95,9 @@ impl Arena {
         unsafe { self.raw.as_ref().cursor + 1 }
     }
 
-    /// Runs `body`, then takes back what it allocated, also when it panics. Nothing allocated in it can leave it.
+    /// Runs `body`, then takes back what it allocated, even if it panics. Nothing allocated in the scope can leave it.
     ///
-    /// Scopes nest, and what lives in one outlives those within:
+    /// Scopes nest, and what lives in one outlives the scopes inside it:
     ///
     /// ```
     /// # fn main() -> Result<(), vmarena::Error> {
@@ -125,7 +125,7 @@ impl Arena {
     /// ```
     ///
     /// # Panics
-    /// In a fenced arena, when an object's surroundings were overwritten.
+    /// In a fenced arena, if bytes around an object were overwritten.
     pub fn scope<R>(&mut self, body: impl FnOnce(&mut Scope<'_>) -> R) -> R {
         self.scoped(body)
     }
@@ -139,14 +139,14 @@ impl Arena {
     /// Takes back everything; `keep` bytes stay committed for reuse.
     ///
     /// # Errors
-    /// `EILSEQ` in a fenced arena, when an object's surroundings were overwritten.
+    /// `EILSEQ`: bytes around an object of a fenced arena were overwritten.
     pub fn reset(&mut self, keep: usize) -> Result<(), Error> {
         self.reopen()?;
         // SAFETY: the arena is live, and nothing in it can be referred to any more.
         check(unsafe { sys::vmarena_reset(self.handle(), keep) })
     }
 
-    /// Takes a snapshot of the contents, to come back to. It is kept until [`Arena::release`], or with the arena.
+    /// Takes a snapshot of the contents. The arena keeps it until [`Arena::release`], or until the arena is dropped.
     ///
     /// ```
     /// use std::ptr::NonNull;
@@ -167,12 +167,12 @@ impl Arena {
     /// # }
     /// ```
     ///
-    /// References into the arena end before, as restoring would change what they show. Pointers stay good, but for what
-    /// the caller knows of the values: they are those of the snapshot again.
+    /// References into the arena must end first, because restoring changes what they refer to. Pointers stay valid; the
+    /// values behind them are those of the snapshot again.
     ///
     /// # Errors
-    /// `EOPNOTSUPP`: no such tracking for this arena here (`Auto` always is, but in a fenced arena). `EBUSY`: its pages
-    /// are tracked otherwise already. `ENOMEM`.
+    /// `EOPNOTSUPP`: the system cannot track this arena's pages that way, or the arena is fenced. `EBUSY`: its pages
+    /// are tracked in another way already. `ENOMEM`: no memory for the copy.
     pub fn snapshot(&mut self, tracking: Tracking) -> Result<Snapshot, Error> {
         self.reopen()?;
         let mut raw = ptr::null_mut();
@@ -181,10 +181,10 @@ impl Arena {
         Ok(self.snapshots.add(raw))
     }
 
-    /// Brings the arena back to the snapshot, which stays; what was allocated since is taken back.
+    /// Restores the contents of the snapshot, which is kept. What was allocated since is taken back.
     ///
     /// # Errors
-    /// `EINVAL`: a snapshot of another arena. `ENOMEM`: the arena may be half restored; restoring again is safe.
+    /// `EINVAL`: the snapshot is of another arena. `ENOMEM`: the arena may be partly restored; restoring again is safe.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let raw = self.snapshots.find(snapshot)?;
         self.reopen()?;
@@ -195,7 +195,7 @@ impl Arena {
     /// A new arena with the contents of the snapshot, at another address: see [`Arena::start`].
     ///
     /// # Errors
-    /// As [`Options::create`]; `EINVAL`: a snapshot of another arena.
+    /// As [`Options::create`]; `EINVAL`: the snapshot is of another arena.
     pub fn clone_of(&mut self, snapshot: &Snapshot) -> Result<Arena, Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: the snapshot is live.
@@ -204,10 +204,10 @@ impl Arena {
         Ok(unsafe { Arena::from_raw(made(raw), false) })
     }
 
-    /// The pages written since the snapshot was taken or restored last, as ranges of addresses.
+    /// The pages written since the snapshot was taken or last restored, as ranges of addresses.
     ///
     /// # Errors
-    /// `EINVAL`: a snapshot of another arena.
+    /// `EINVAL`: the snapshot is of another arena.
     pub fn dirty_pages(&mut self, snapshot: &Snapshot) -> Result<Vec<Range<usize>>, Error> {
         snapshot::dirty_pages(self.handle(), self.snapshots.find(snapshot)?)
     }
@@ -215,7 +215,7 @@ impl Arena {
     /// How a snapshot was taken, and what it cost.
     ///
     /// # Errors
-    /// `EINVAL`: a snapshot of another arena.
+    /// `EINVAL`: the snapshot is of another arena.
     pub fn snapshot_info(&self, snapshot: &Snapshot) -> Result<SnapshotInfo, Error> {
         snapshot::info(self.snapshots.find(snapshot)?)
     }
@@ -223,22 +223,23 @@ impl Arena {
     /// Frees a snapshot.
     ///
     /// # Errors
-    /// `EINVAL`: a snapshot of another arena.
+    /// `EINVAL`: the snapshot is of another arena.
     #[allow(clippy::needless_pass_by_value)] // it is of no use any more
     pub fn release(&mut self, snapshot: Snapshot) -> Result<(), Error> {
         self.snapshots.remove(&snapshot)
     }
 
-    /// Where the arena's memory begins: the first object, if its alignment was no larger than a page.
+    /// The address where the arena's memory begins, which is that of the first object unless its alignment exceeds a
+    /// page.
     #[must_use]
     pub fn start(&self) -> *const u8 {
         self.start as *const u8
     }
 
-    /// Checks the surroundings of every object of a fenced arena.
+    /// Checks the bytes around every object of a fenced arena.
     ///
     /// # Errors
-    /// `EILSEQ`; the error tells which byte, of which object.
+    /// `EILSEQ`: some were overwritten; the message says which byte of which object.
     pub fn check(&self) -> Result<(), Error> {
         // SAFETY: the arena is live.
         check(unsafe { sys::vmarena_check(self.handle()) })
@@ -251,14 +252,14 @@ impl Arena {
         unsafe { sys::vmarena_owns(self.handle(), object.cast()) }
     }
 
-    /// What there is. No system call; [`Arena::residency`] asks the kernel.
+    /// Returns figures that the arena knows, without a system call; [`Arena::residency`] asks the kernel.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(self)
     }
 
-    /// What of it is in memory now, by a walk through `/proc/self/pagemap` or `smaps`, whose time grows with the resident
-    /// memory: 20 ms for 1.6 GiB.
+    /// Asks the kernel how much of the arena is in memory. This walks through `/proc/self/pagemap` or `smaps`, which
+    /// takes time in proportion to the resident memory: 20 ms for 1.6 GiB.
     #[must_use]
     pub fn residency(&self) -> Residency {
         Residency::of(self)

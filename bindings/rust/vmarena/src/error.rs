@@ -10,7 +10,7 @@ pub(crate) const EILSEQ: i32 = libc::EILSEQ;
 pub(crate) const EINVAL: i32 = libc::EINVAL;
 pub(crate) const ESRCH: i32 = libc::ESRCH;
 
-/// A failure of the library: an errno, and a sentence that says which call, which limit, what to do.
+/// An error of the library: an errno, and a sentence about the call, the limit and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     errno: i32,
@@ -64,7 +64,7 @@ impl From<Error> for io::Error {
     }
 }
 
-/// What a function of the C library gave when it succeeded.
+/// The handle that a function of the C library returned with success.
 pub(crate) fn made<T>(raw: *mut T) -> NonNull<T> {
     NonNull::new(raw).expect("the library gives an object where it returns 0")
 }

@@ -10,7 +10,7 @@ use vmarena_sys as sys;
 
 use crate::error::Error;
 
-/// How memory was touched.
+/// The kind of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs)]
@@ -21,11 +21,11 @@ pub enum Access {
     Exec,
 }
 
-/// What kind of mistake a fault was.
+/// The kind of mistake that a fault was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// None of these.
+    /// None of the following.
     Other,
     /// Past the end of an object, or of an arena.
     Overrun,
@@ -33,17 +33,17 @@ pub enum Kind {
     Underrun,
     /// An object that was freed, rewound or reset.
     UseAfterFree,
-    /// Memory that is there and forbids this access.
+    /// Memory that is mapped and forbids this access.
     Protected,
-    /// Nothing is there.
+    /// Nothing is mapped there.
     Unmapped,
-    /// A page of a file mapping that the file no longer reaches.
+    /// A page of a file mapping that lies past the end of the file.
     PastEndOfFile,
     /// A memory error of the hardware.
     Hardware,
 }
 
-/// A memory fault that was caught: which byte, read or write, of which object.
+/// A memory fault that was caught: the byte, the access and the object.
 #[derive(Clone)]
 pub struct Fault {
     raw: Box<sys::vmarena_fault>, // boxed, so that a Result with it stays small
@@ -74,12 +74,12 @@ impl Fault {
     pub fn code(&self) -> i32 {
         self.raw.code
     }
-    /// The byte that was touched.
+    /// The byte that was accessed.
     #[must_use]
     pub fn address(&self) -> usize {
         self.raw.address as usize
     }
-    /// The instruction that touched it, 0 where the CPU's context is unknown.
+    /// The instruction that accessed it; 0 if the library does not know this CPU's registers.
     #[must_use]
     pub fn pc(&self) -> usize {
         self.raw.pc as usize
@@ -108,7 +108,7 @@ impl Fault {
             _ => Kind::Other,
         }
     }
-    /// The address and size of the object that was missed or misused, where one is known.
+    /// The address and size of the object concerned, if one is known.
     #[must_use]
     pub fn object(&self) -> Option<(usize, usize)> {
         if self.raw.object.is_null() {
@@ -117,12 +117,13 @@ impl Fault {
             Some((self.raw.object as usize, self.raw.object_size))
         }
     }
-    /// From the object's nearest edge: +1 is the first byte past the end, -1 the last before the start, 0 inside it.
+    /// The distance from the object's nearest edge: +1 is the first byte past the end, -1 the last before the start, 0
+    /// inside.
     #[must_use]
     pub fn distance(&self) -> isize {
         self.raw.distance
     }
-    /// Where the byte lies in the file, in a view.
+    /// The offset of the byte in the file, for a view.
     #[must_use]
     pub fn file_offset(&self) -> u64 {
         self.raw.file_offset
@@ -163,23 +164,23 @@ unsafe extern "C" fn trampoline<F: FnOnce() -> R, R>(call: *mut c_void) {
     // SAFETY: catch_fault passes its own Call.
     let call = unsafe { &mut *call.cast::<Call<F, R>>() };
     if let Some(body) = call.body.take() {
-        // A panic must not unwind through C: it is carried over and resumed on the other side.
+        // A panic must not unwind through C: it is stored here and resumed by the caller.
         call.result = Some(panic::catch_unwind(AssertUnwindSafe(body)));
     }
 }
 
-/// Runs `body`; a fault in memory that the library registered (arenas, fenced slices) ends it and is the error.
+/// Runs `body`. A fault in memory of this library (arenas, fenced values, heaps, views) ends it and is returned.
 ///
 /// # Errors
 /// The fault.
 ///
 /// # Panics
-/// When `body` panics, with its payload; or when the signal handlers cannot be installed.
+/// If `body` panics, with its payload; or if the signal handlers cannot be installed.
 ///
 /// # Safety
 /// A fault leaves `body` by `siglongjmp`. The frames it skips, those of `body` and of everything it called, must be
-/// *plain*: nothing that has a destructor may be alive in them at that moment, nor a lock be held (RFC 2945 calls
-/// anything else undefined behaviour). Values that `body` was changing may be half-changed.
+/// *plain*: at that moment no value with a destructor may be alive in them and no lock held (RFC 2945 calls anything
+/// else undefined behaviour). Values that `body` was changing may be partly changed.
 pub unsafe fn catch_fault<R>(body: impl FnOnce() -> R) -> Result<R, Fault> {
     unsafe fn run<F: FnOnce() -> R, R>(body: F) -> Result<R, Fault> {
         let mut call = Call { body: Some(body), result: None };
@@ -202,7 +203,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Integers and floats of 1, 2, 4 or 8 bytes: what one access reads or writes, and every bit pattern is a value.
+/// Integers and floats of 1, 2, 4 or 8 bytes: one instruction reads or writes them, and every bit pattern is valid.
 pub trait Value: Copy + sealed::Sealed {}
 
 macro_rules! values {
@@ -210,17 +211,17 @@ macro_rules! values {
 }
 values! { u8 i8 u16 i16 u32 i32 u64 i64 usize isize f32 f64 }
 
-/// One load of a value at any address.
+/// Loads a value from any address.
 ///
 /// # Errors
-/// The fault that the load met.
+/// The fault that the load raised.
 ///
 /// # Panics
-/// When the address is not aligned for `T`.
+/// If the address is not aligned for `T`.
 ///
 /// # Safety
-/// Whatever lies at the address must not be written meanwhile, by another thread or through a `&mut` that is alive. That
-/// nothing may lie there is no condition.
+/// If something lies at the address, no other thread may write to it meanwhile, and no `&mut` to it may be alive. The
+/// address need not be mapped.
 pub unsafe fn try_read<T: Value>(address: *const T) -> Result<T, Fault> {
     let mut value = MaybeUninit::<T>::uninit();
     let mut fault = Fault::empty();
@@ -236,17 +237,17 @@ pub unsafe fn try_read<T: Value>(address: *const T) -> Result<T, Fault> {
     }
 }
 
-/// One store of a value at any address.
+/// Stores a value at any address.
 ///
 /// # Errors
-/// The fault that the store met; nothing was written.
+/// The fault that the store raised; nothing was written.
 ///
 /// # Panics
-/// When the address is not aligned for `T`.
+/// If the address is not aligned for `T`.
 ///
 /// # Safety
-/// What lies at the address must be the caller's to write: see [`std::ptr::write`]. That nothing may lie there is no
-/// condition.
+/// If something lies at the address, the caller must be allowed to write to it: see [`std::ptr::write`]. The address
+/// need not be mapped.
 pub unsafe fn try_write<T: Value>(address: *mut T, value: T) -> Result<(), Fault> {
     let mut fault = Fault::empty();
     // SAFETY: the access is made in C and may fault.
@@ -269,7 +270,7 @@ pub(crate) fn finished(done: usize, wanted: usize, fault: sys::vmarena_fault) ->
     Err((done, Fault::from_raw(fault)))
 }
 
-/// Where no scope could be opened, no signal is told but a negative errno.
+/// If the library could not open a scope, the record has no signal, and a negative errno as its code.
 fn must_have_run(fault: &sys::vmarena_fault) {
     assert!(fault.signo != 0 || fault.code >= 0, "{}", Error::last(fault.code));
 }
@@ -277,10 +278,10 @@ fn must_have_run(fault: &sys::vmarena_fault) {
 /// Copies bytes from any address into `to`.
 ///
 /// # Errors
-/// How many bytes were copied, and the fault that the next one met.
+/// How many bytes were copied, and the fault that the next one raised.
 ///
 /// # Panics
-/// When the signal handlers cannot be installed.
+/// If the signal handlers cannot be installed.
 ///
 /// # Safety
 /// As [`try_read`], for `to.len()` bytes, none of which may lie in `to`.
@@ -294,7 +295,7 @@ pub unsafe fn try_copy(to: &mut [u8], from: *const u8) -> Result<(), (usize, Fau
 /// Fills bytes at any address.
 ///
 /// # Errors
-/// How many bytes were written, and the fault that the next one met.
+/// How many bytes were written, and the fault that the next one raised.
 ///
 /// # Panics
 /// As [`try_copy`].
@@ -308,10 +309,11 @@ pub unsafe fn try_fill(to: *mut u8, byte: u8, length: usize) -> Result<(), (usiz
     finished(done, length, fault)
 }
 
-/// How many bytes at any two addresses are the same: `length`, or the index of the first that differs.
+/// Compares bytes at any two addresses and returns how many are equal: `length`, or the index of the first that
+/// differs.
 ///
 /// # Errors
-/// How many bytes were the same, and the fault that the next one met.
+/// How many bytes were equal, and the fault that the next one raised.
 ///
 /// # Panics
 /// As [`try_copy`].

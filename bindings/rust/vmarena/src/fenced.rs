@@ -56,8 +56,7 @@ impl Side {
 /// # }
 /// ```
 ///
-/// A fault in its memory that nobody catches ends the process, as any does, but is told first: making one calls
-/// [`report_faults`].
+/// Creating one calls [`report_faults`]: an uncaught fault in its memory is reported before it ends the process.
 pub struct Fenced<T: ?Sized> {
     data: NonNull<T>,
     arena: Arena,
@@ -68,18 +67,17 @@ unsafe impl<T: ?Sized + Send> Send for Fenced<T> {}
 // SAFETY: a shared Fenced gives shared elements only; no method on &self uses the arena's cursor.
 unsafe impl<T: ?Sized + Sync> Sync for Fenced<T> {}
 
-/// An arena with room for one object of the layout, and its memory. An empty object lies at the guard itself: no byte of it
-/// may be touched.
+/// Creates an arena for one object of the layout, and the object's memory. An empty object lies at the guard itself.
 fn room(layout: Layout, side: Side) -> Result<(Arena, NonNull<u8>), Error> {
     let reserve = layout.size().saturating_add(layout.align()).saturating_add(4 * page_size());
     let arena = Options::new().reserve(reserve).fence(side).name("fenced").create()?;
-    // Where the handlers cannot be installed, a fault comes without its words.
+    // If the handlers cannot be installed, a fault is not reported.
     let _ = report_faults();
     if layout.size() != 0 {
         let start = arena.try_alloc_layout(layout)?;
         return Ok((arena, start));
     }
-    // Room for one unit, of which the end is the empty object; at the start side it is the start.
+    // An empty object lies at the end of a unit that is as large as its alignment, or at its start.
     let unit = arena.try_alloc_layout(Layout::from_size_align(layout.align(), layout.align()).unwrap_or(layout))?;
     let offset = if side == Side::End { layout.align() } else { 0 };
     // SAFETY: within the unit, or one past its end.
@@ -90,7 +88,7 @@ impl<T> Fenced<T> {
     /// Moves a value against a guard.
     ///
     /// # Errors
-    /// `ENOMEM`, as an arena's creation.
+    /// `ENOMEM`, as for [`Options::create`].
     pub fn new(value: T, side: Side) -> Result<Self, Error> {
         let (arena, start) = room(Layout::new::<T>(), side)?;
         let data = start.cast::<T>();
@@ -99,7 +97,7 @@ impl<T> Fenced<T> {
         Ok(Fenced { data, arena })
     }
 
-    /// Where it lies, for code that takes pointers.
+    /// The address of the value, for code that takes pointers.
     #[must_use]
     pub fn as_ptr(&self) -> *const T {
         self.data.as_ptr()
@@ -116,7 +114,7 @@ impl<T> Fenced<[T]> {
     /// Moves values into a slice against a guard.
     ///
     /// # Errors
-    /// `ENOMEM`, as an arena's creation; the values are dropped.
+    /// `ENOMEM`, as for [`Options::create`]; the values are dropped.
     pub fn from_values(values: Vec<T>, side: Side) -> Result<Self, Error> {
         let (arena, start) = room(Layout::for_value(values.as_slice()), side)?;
         let mut values = mem::ManuallyDrop::new(values);
@@ -132,10 +130,10 @@ impl<T> Fenced<[T]> {
 }
 
 impl<T: Copy> Fenced<[T]> {
-    /// A copy of `elements`. An empty slice lies at the guard itself: no byte of it may be touched.
+    /// Copies `elements`. An empty slice lies at the guard itself, so that any access through it faults.
     ///
     /// # Errors
-    /// `ENOMEM`, as an arena's creation.
+    /// `ENOMEM`, as for [`Options::create`].
     pub fn copy_of(elements: &[T], side: Side) -> Result<Self, Error> {
         let (arena, start) = room(Layout::for_value(elements), side)?;
         // SAFETY: fresh memory for as many elements.
@@ -145,10 +143,10 @@ impl<T: Copy> Fenced<[T]> {
 }
 
 impl Fenced<str> {
-    /// A copy of a string.
+    /// Copies a string.
     ///
     /// # Errors
-    /// `ENOMEM`, as an arena's creation.
+    /// `ENOMEM`, as for [`Options::create`].
     pub fn copy_of_str(text: &str, side: Side) -> Result<Self, Error> {
         let bytes = mem::ManuallyDrop::new(Fenced::copy_of(text.as_bytes(), side)?);
         // SAFETY: a copy of UTF-8; the arena is moved out once, and the bytes need no drop.
@@ -166,22 +164,23 @@ impl<T: Value> Fenced<[T]> {
         address
     }
 
-    /// The element at any index, also a negative one or one past the end: read in C, so that what faults is an error.
+    /// Reads the element at any index, even a negative one or one past the end. The read is made in C, so that a fault
+    /// is returned.
     ///
     /// # Errors
-    /// The fault.
+    /// The fault that the access raised.
     ///
     /// # Panics
-    /// When the index lies outside the slice's own pages and guards.
+    /// If the index lies outside the slice's own pages and guards.
     pub fn try_get(&self, index: isize) -> Result<T, Fault> {
         // SAFETY: within the reservation that this value owns, of which nothing is borrowed mutably.
         unsafe { try_read(self.address_of(index)) }
     }
 
-    /// Stores at any index, as [`Fenced::try_get`] reads.
+    /// Writes the element at any index, as [`Fenced::try_get`] reads it.
     ///
     /// # Errors
-    /// The fault; nothing was written.
+    /// The fault that the access raised; nothing was written.
     ///
     /// # Panics
     /// As [`Fenced::try_get`].
@@ -195,7 +194,7 @@ impl<T: ?Sized> Fenced<T> {
     /// Checks the bytes around the value, up to the end of its pages.
     ///
     /// # Errors
-    /// `EILSEQ`; the error tells which byte was overwritten.
+    /// `EILSEQ`: some were overwritten; the message says which byte.
     pub fn check(&self) -> Result<(), Error> {
         self.arena.check()
     }

@@ -10,7 +10,7 @@ use vmarena_sys as sys;
 use crate::arena::Arena;
 use crate::error::{Error, EINVAL};
 
-/// Up to this alignment the C library moves an object with the alignment of its address.
+/// The largest alignment that `vmarena_resize` keeps when it moves an object of a bump arena.
 pub(crate) const MOVE_ALIGN: usize = 16;
 
 pub(crate) struct Growing<'a, T> {
@@ -76,7 +76,7 @@ impl<'a, T> Growing<'a, T> {
         Ok(())
     }
 
-    /// The elements, for as long as the arena keeps them; what room is left over goes back where it can.
+    /// Returns the elements, which stay as long as the arena keeps them, and gives unused room back if possible.
     pub(crate) fn finish(mut self) -> (NonNull<T>, usize) {
         let size = mem::size_of::<T>();
         if size != 0 && self.length < self.capacity {
@@ -86,7 +86,7 @@ impl<'a, T> Growing<'a, T> {
                     self.arena.take_back(self.start.cast(), self.capacity * size);
                     self.start = NonNull::dangling();
                 } else if let (Ok(old), Ok(new)) = (Self::layout(self.capacity), Self::layout(self.length)) {
-                    // Where it cannot shrink it stays as it is.
+                    // If it cannot shrink, it stays as it is.
                     self.start = resize(self.arena, self.start.cast(), old, new).map_or(self.start, NonNull::cast);
                 }
             }
@@ -109,7 +109,7 @@ pub(crate) unsafe fn resize(
     let is_last = address + old.size() == arena.end();
     let stays = !arena.is_fenced() && (is_last || new.size() <= old.size());
     let aligned = address % new.align() == 0;
-    // A fenced object moves with the alignment that it was allocated with.
+    // vmarena_resize() keeps the original alignment of a fenced object.
     let moves_aligned = if arena.is_fenced() { new.align() <= old.align() } else { new.align() <= MOVE_ALIGN };
     if aligned && (stays || moves_aligned) {
         // SAFETY: the caller's object.

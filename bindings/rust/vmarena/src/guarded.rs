@@ -46,8 +46,8 @@ protections! {
 impl Readable for ReadWrite {}
 impl Readable for ReadOnly {}
 
-/// A value alone in its pages, whose protection is part of its type: a write to a read-only one does not compile, and one
-/// that is tried nevertheless ([`Guarded::try_set`]) is an error, not undefined behaviour.
+/// A value in pages of its own, whose protection is part of its type. A write to a read-only value does not compile; a
+/// write through [`Guarded::try_set`] returns the fault.
 ///
 /// ```
 /// use vmarena::{Access, Arena, Guarded, Kind};
@@ -97,16 +97,16 @@ impl<'a, T: Value, P: Protection> Guarded<'a, T, P> {
     fn set<Q: Protection>(self) -> Result<Guarded<'a, T, Q>, Error> {
         let this = mem::ManuallyDrop::new(self);
         let Guarded { value, bytes, arena, .. } = *this;
-        // SAFETY: pages that this value has alone, and no reference into them is alive.
+        // SAFETY: the pages belong to this value alone, and no reference into them is alive.
         check(unsafe { sys::vmarena_protect_range(arena.handle(), value.as_ptr().cast(), bytes, Q::PROT) })?;
         arena.closed.set(arena.closed.get() + usize::from(Q::IS_CLOSED) - usize::from(P::IS_CLOSED));
         Ok(Guarded { value, bytes, arena, protection: PhantomData })
     }
 
-    /// Allows reads alone.
+    /// Allows reads only.
     ///
     /// # Errors
-    /// `ENOMEM`, when no map entry is left; the value stays as it is, out of reach.
+    /// `ENOMEM`: no map entry is left. The value is lost: its pages stay as they are until the arena is reset.
     pub fn read_only(self) -> Result<Guarded<'a, T, ReadOnly>, Error> {
         self.set()
     }
@@ -125,25 +125,25 @@ impl<'a, T: Value, P: Protection> Guarded<'a, T, P> {
         self.set()
     }
 
-    /// Reads whatever the protection says: a fault is the error.
+    /// Reads the value whatever its protection.
     ///
     /// # Errors
-    /// The fault.
+    /// The fault that the access raised.
     pub fn try_get(&self) -> Result<T, Fault> {
-        // SAFETY: pages that this value has alone.
+        // SAFETY: the pages belong to this value alone.
         unsafe { try_read(self.value.as_ptr()) }
     }
 
-    /// Writes whatever the protection says: a fault is the error.
+    /// Writes the value whatever its protection.
     ///
     /// # Errors
-    /// The fault; the value is what it was.
+    /// The fault that the access raised; the value is unchanged.
     pub fn try_set(&mut self, value: T) -> Result<(), Fault> {
-        // SAFETY: pages that this value has alone, borrowed mutably.
+        // SAFETY: the pages belong to this value alone, and it is borrowed mutably.
         unsafe { try_write(self.value.as_ptr(), value) }
     }
 
-    /// Where it lies.
+    /// The address of the value.
     #[must_use]
     pub fn as_ptr(&self) -> *const T {
         self.value.as_ptr()
@@ -167,10 +167,11 @@ impl<T: Value> DerefMut for Guarded<'_, T, ReadWrite> {
 
 impl<T: Value, P: Protection> Drop for Guarded<'_, T, P> {
     fn drop(&mut self) {
-        // Its pages go back to the arena, which hands out writable memory. Where that fails the arena knows of them.
+        // The pages go back to the arena, which hands out writable memory. If they cannot be opened, `closed` still
+        // counts them.
         if P::IS_CLOSED {
             let Guarded { value, bytes, arena, .. } = self;
-            // SAFETY: pages that this value has alone.
+            // SAFETY: the pages belong to this value alone.
             let opened = check(unsafe {
                 sys::vmarena_protect_range(arena.handle(), value.as_ptr().cast(), *bytes, ReadWrite::PROT)
             });

@@ -13,8 +13,10 @@ use crate::heap::options;
 use crate::report::{capture, may_be_caught, no_object, say, say_fault, say_object_stacks, say_stack, DEPTH};
 use crate::uncaught::{is_reported, set_heap};
 
-/// A global allocator under which every allocation of a program is guarded: an overrun, underrun or use after free in C,
-/// assembly or `unsafe` code ends the program at the byte, with a line on standard error that names it.
+/// A global allocator that guards every allocation of a program. An overrun, an underrun or a use after free in C,
+/// assembly or `unsafe` code ends the program at that access; so do a double free, a deallocation or reallocation with
+/// another layout, and overwritten bytes around an object when it is freed. A report on standard error names the byte,
+/// the object and the stacks.
 ///
 /// ```
 /// use vmarena::{GuardedAlloc, Side};
@@ -23,8 +25,8 @@ use crate::uncaught::{is_reported, set_heap};
 /// static ALLOCATOR: GuardedAlloc = GuardedAlloc::new(Side::End);
 /// ```
 ///
-/// Alignments are the layouts' own, so that guards are exact to the byte where the size is a multiple of the alignment.
-/// Each object takes a page at least: for tests, not for production.
+/// An object keeps the alignment of its layout, and ends exactly at its guard if its size is a multiple of that. Each
+/// object takes at least a page: use it for tests, not in production.
 #[derive(Debug)]
 pub struct GuardedAlloc {
     side: Side,
@@ -33,7 +35,7 @@ pub struct GuardedAlloc {
 }
 
 impl GuardedAlloc {
-    /// The allocator; its heap is made at the first allocation.
+    /// Creates the allocator. Its heap is created at the first allocation.
     #[must_use]
     pub const fn new(side: Side) -> Self {
         GuardedAlloc { side, heap: AtomicPtr::new(ptr::null_mut()), allocations: AtomicUsize::new(0) }
@@ -87,9 +89,9 @@ extern "C" {
     fn abort() -> !;
 }
 
-/// In the signal handler: says what was touched, and declines, so that the fault goes its usual way.
+/// In the signal handler: reports the fault and does not repair it, so that it takes its usual way.
 unsafe extern "C" fn describe(fault: *const sys::vmarena_fault, heap: *mut c_void) -> bool {
-    // Where faults are reported, that comes after the scopes were asked, and tells more.
+    // report_faults() has the fault reported after the scopes were asked, with more detail.
     if may_be_caught() || is_reported() {
         return false;
     }
@@ -105,7 +107,7 @@ unsafe extern "C" fn describe(fault: *const sys::vmarena_fault, heap: *mut c_voi
 }
 
 thread_local! {
-    /// The heap that the thread is giving an object back to: a report does not name its heap.
+    /// The heap of the thread's current call, because a report does not name its heap.
     static GIVING_BACK_TO: Cell<*const sys::vmarena_heap> = const { Cell::new(ptr::null()) };
 }
 
@@ -147,7 +149,7 @@ fn report_and_abort(report: &sys::vmarena_heap_report, heap: *const sys::vmarena
     unsafe { abort() }
 }
 
-/// Ends the program where the object does not have this layout. An object that is none is the heap's to report.
+/// Ends the program if the object has another layout. The heap itself reports a pointer that is not an object's.
 fn check_layout(heap: *const sys::vmarena_heap, pointer: *mut u8, layout: Layout) {
     let mut object = no_object();
     // SAFETY: the heap is live; the address is only looked up.
@@ -176,8 +178,8 @@ unsafe impl GlobalAlloc for GuardedAlloc {
         if heap.is_null() {
             return ptr::null_mut();
         }
-        // std sets a SIGSEGV handler of its own before main, in the middle of its first allocations: so look again after
-        // 2, 4, 8, ... of them that ours is on top.
+        // std sets a SIGSEGV handler of its own before main, in the middle of its first allocations: so look again
+        // after 2, 4, 8, ... of them that ours is on top.
         if self.allocations.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
             // SAFETY: no precondition; where it fails, a fault only comes without its line of explanation.
             let _ = unsafe { sys::vmarena_fault_reassert() };

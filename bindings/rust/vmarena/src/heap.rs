@@ -21,9 +21,9 @@ pub(crate) fn options(side: Side, name: &CStr) -> sys::vmarena_heap_options {
     options
 }
 
-/// A heap of which every object has pages and a guard of its own, and is freed individually. Freed objects fault.
+/// A heap whose objects each have pages and a guard of their own and are freed one by one. Freed objects fault.
 ///
-/// Any thread may use it. It gives raw memory; for Rust values put it behind [`crate::GuardedAlloc`], or use [`crate::Fenced`].
+/// Any thread may use it. It provides raw memory; for Rust values use [`crate::GuardedAlloc`] or [`crate::Fenced`].
 pub struct Heap {
     raw: NonNull<sys::vmarena_heap>,
 }
@@ -34,10 +34,10 @@ unsafe impl Send for Heap {}
 unsafe impl Sync for Heap {}
 
 impl Heap {
-    /// A heap whose objects lie against their guards at this side.
+    /// Creates a heap whose objects lie against their guards at this side.
     ///
     /// # Errors
-    /// `ENOMEM`.
+    /// `ENOMEM`: no address space or memory.
     pub fn new(side: Side) -> Result<Self, Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: both pointers are good for the call.
@@ -48,29 +48,30 @@ impl Heap {
     /// Memory for a layout, zeroed, owned by the heap until it is freed.
     ///
     /// # Errors
-    /// `ENOMEM`: refused by the system. `ENOSPC`: no address space left. `EOVERFLOW`: too big.
+    /// `ENOMEM`: the system refused memory. `ENOSPC`: no address space left. `EOVERFLOW`: the layout is too large.
     pub fn alloc(&self, layout: Layout) -> Result<NonNull<u8>, Error> {
         // SAFETY: the heap is live.
         let object = unsafe { sys::vmarena_heap_alloc(self.raw.as_ptr(), layout.size(), layout.align()) };
         NonNull::new(object.cast()).ok_or_else(Error::of_null)
     }
 
-    /// Frees an object; every access to it faults from now on.
+    /// Frees an object; from now on every access to it faults.
     ///
     /// # Errors
-    /// `EALREADY`: it was freed before. `EINVAL`: not an object of this heap. `EILSEQ`: bytes around it were overwritten.
+    /// `EALREADY`: it was freed before. `EINVAL`: it is not an object of this heap. `EILSEQ`: bytes around it were
+    /// overwritten; it is freed nevertheless.
     ///
     /// # Safety
-    /// Nobody may use the object any more.
+    /// Nothing may use the object afterwards.
     pub unsafe fn free(&self, object: NonNull<u8>) -> Result<(), Error> {
-        // SAFETY: the heap is live; what is no object of it is an error there.
+        // SAFETY: the heap is live, and reports a pointer that is not its object's.
         check(unsafe { sys::vmarena_heap_free(self.raw.as_ptr(), object.as_ptr().cast()) })
     }
 
     /// Checks the bytes around every live object.
     ///
     /// # Errors
-    /// `EILSEQ`; the error tells of the first object whose surroundings were overwritten.
+    /// `EILSEQ`: some were overwritten; the message describes the first.
     pub fn check(&self) -> Result<(), Error> {
         // SAFETY: the heap is live.
         check(unsafe { sys::vmarena_heap_check(self.raw.as_ptr()) })

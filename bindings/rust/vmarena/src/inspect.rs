@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-//! What the system knows of a process's memory: mappings, pages, totals, faults and counters.
+//! What the system knows about a process's memory: mappings, pages, totals, faults and counters.
 //!
-//! A process is given by its id, `None` is the calling one; looking at another takes the permission to trace it.
+//! A process is given by its id; `None` is the calling process. Looking at another takes the permission to trace it.
 //!
 //! # Errors
-//! Everywhere: `ESRCH`: no such process. `EPERM`: not allowed. `EOPNOTSUPP`: this system does not tell.
+//! Every function: `ESRCH`: no such process. `EPERM`: not permitted. `EOPNOTSUPP`: the system does not provide this.
 
 use std::ffi::CStr;
 use std::io;
@@ -17,7 +17,7 @@ use vmarena_sys as sys;
 
 use crate::error::{check, made, Error, ESRCH};
 
-/// What of this library a mapping belongs to.
+/// The kind of an [`Owner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs)]
@@ -37,7 +37,7 @@ pub struct Owner {
     pub name: String,
     /// Its reservation.
     pub range: Range<u64>,
-    /// Live objects of a fenced arena or a heap; 0 where nobody counts them.
+    /// Live objects of a fenced arena or a heap; 0 if they are not counted.
     pub objects: u64,
 }
 
@@ -46,13 +46,13 @@ pub struct Owner {
 #[non_exhaustive]
 #[allow(clippy::struct_excessive_bools)] // as /proc/PID/maps lists them
 pub struct Mapping {
-    /// Whole pages.
+    /// The addresses, whole pages.
     pub range: Range<u64>,
-    /// Of the start in the file.
+    /// The offset of the start in the file.
     pub offset: u64,
-    /// 0: no file.
+    /// The file's inode; 0: no file.
     pub inode: u64,
-    /// Major and minor number.
+    /// The major and minor number of the file's device.
     pub device: (u32, u32),
     /// It can be read.
     pub readable: bool,
@@ -154,26 +154,26 @@ pub struct PageState(c_uint);
 impl PageState {
     /// In memory, and mapped by the process.
     pub const RESIDENT: Self = PageState(sys::VMARENA_PAGE_RESIDENT);
-    /// Out on swap.
+    /// Swapped out.
     pub const SWAPPED: Self = PageState(sys::VMARENA_PAGE_SWAPPED);
     /// A private page of the process's own.
     pub const DIRTY: Self = PageState(sys::VMARENA_PAGE_DIRTY);
     /// Belongs to a file or to shared memory.
     pub const FILE: Self = PageState(sys::VMARENA_PAGE_FILE);
-    /// Mapped by another process, or twice, as well.
+    /// Mapped more than once, by this process or another.
     pub const SHARED: Self = PageState(sys::VMARENA_PAGE_SHARED);
     /// Mapped as part of a huge page.
     pub const HUGE: Self = PageState(sys::VMARENA_PAGE_HUGE);
     /// A guard marker.
     pub const GUARD: Self = PageState(sys::VMARENA_PAGE_GUARD);
-    /// The system's one page of zeroes.
+    /// The system's shared page of zeroes.
     pub const ZERO: Self = PageState(sys::VMARENA_PAGE_ZERO);
-    /// In the page cache, though the process has not mapped it.
+    /// In the page cache but not mapped.
     pub const CACHED: Self = PageState(sys::VMARENA_PAGE_CACHED);
     /// In [`residency`]: all but `CACHED`.
     pub const ALL: Self = PageState(0);
 
-    /// Whether it has all of the other's.
+    /// Whether all states of `other` are set.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -187,13 +187,13 @@ impl BitOr for PageState {
     }
 }
 
-/// Pages side by side that are alike.
+/// A run of pages in the same state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pages {
     /// Their addresses.
     pub range: Range<u64>,
-    /// What they are.
+    /// Their state.
     pub state: PageState,
 }
 
@@ -204,7 +204,8 @@ unsafe extern "C" fn push_pages(raw: *const sys::vmarena_pages, list: *mut c_voi
     0
 }
 
-/// The runs of like pages in a range, without those that are not there; and which of the wanted states this system tells.
+/// Returns the runs of pages in a range that are in any of the wanted states, and which of these states the system
+/// reports.
 ///
 /// # Errors
 /// `EINVAL`: the range wraps. See the [module](self).
@@ -224,7 +225,7 @@ pub fn residency(
     Ok((list, PageState(known)))
 }
 
-/// The number of the physical page behind an address of this process; 0 where none is.
+/// Returns the number of the physical page at an address of this process; 0: there is none.
 ///
 /// # Errors
 /// `EPERM`: `CAP_SYS_ADMIN` is needed.
@@ -241,7 +242,7 @@ pub fn frame<T: ?Sized>(address: *const T) -> Result<u64, Error> {
 pub struct Totals {
     /// In memory.
     pub rss: u64,
-    /// The same, with pages that n processes share counted as 1/n.
+    /// The same, with pages that n processes share counted as 1/n each.
     pub pss: u64,
     /// Mapped by others, too, and not changed.
     pub shared_clean: u64,
@@ -257,13 +258,13 @@ pub struct Totals {
     pub huge: u64,
     /// On pages of the hugetlb pool; not in `rss`.
     pub hugetlb: u64,
-    /// Out on swap.
+    /// Swapped out.
     pub swap: u64,
     /// Locked in memory.
     pub locked: u64,
 }
 
-/// In memory, shared, private, swapped: of a whole process.
+/// Returns the totals of a process.
 ///
 /// # Errors
 /// See the [module](self).
@@ -289,13 +290,13 @@ pub fn totals(pid: Option<u32>) -> Result<Totals, Error> {
     })
 }
 
-/// Page faults since a process or thread began.
+/// Page faults since a process or thread started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FaultCounts {
-    /// Found their page in memory, or needed a fresh one.
+    /// Faults that needed no device.
     pub minor: u64,
-    /// Had to wait for a device.
+    /// Faults that waited for a device.
     pub major: u64,
 }
 
@@ -324,7 +325,7 @@ pub fn fault_counts(pid: Option<u32>) -> Result<FaultCounts, Error> {
 /// Page faults of the calling thread.
 ///
 /// # Errors
-/// `EOPNOTSUPP`: not told by thread here.
+/// `EOPNOTSUPP`: the system does not count by thread.
 pub fn thread_fault_counts() -> Result<FaultCounts, Error> {
     // SAFETY: counts() gives good pointers.
     counts(|minor, major| unsafe { sys::vmarena_thread_fault_counts(minor, major) })
@@ -364,11 +365,11 @@ pub struct Counters {
 unsafe impl Send for Counters {}
 
 impl Counters {
-    /// From now on: of the calling thread, or of a process's main thread. `children`: with the threads and processes
-    /// that it makes.
+    /// Starts to count, for the calling thread or for a process's main thread. `children`: includes the threads and
+    /// processes that it creates.
     ///
     /// # Errors
-    /// `EACCES`: none is allowed.
+    /// `EACCES`: no counter is permitted.
     pub fn open(pid: Option<u32>, children: bool) -> Result<Self, Error> {
         let mut raw = ptr::null_mut();
         let flags = if children { sys::VMARENA_COUNT_CHILDREN } else { 0 };
@@ -377,10 +378,10 @@ impl Counters {
         Ok(Counters { raw: made(raw) })
     }
 
-    /// What was counted since.
+    /// Reads the counts since then.
     ///
     /// # Errors
-    /// What reading gives.
+    /// The errors of `read(2)`.
     pub fn read(&self) -> Result<Counts, Error> {
         let mut raw = sys::vmarena_counts { value: [0; 8], error: [0; 8], user_only: [false; 8], spare: [0; 4] };
         // SAFETY: the set is open; the call fills the record.
@@ -396,17 +397,17 @@ impl Drop for Counters {
     }
 }
 
-/// What [`Counters::read`] gives.
+/// The counts that [`Counters::read`] returned.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
     raw: sys::vmarena_counts,
 }
 
 impl Counts {
-    /// A count.
+    /// Returns a count.
     ///
     /// # Errors
-    /// Why it was not counted: not allowed, or not there.
+    /// Why it was not counted: not permitted, or not available.
     pub fn get(&self, counter: Counter) -> io::Result<u64> {
         match self.raw.error[counter as usize] {
             0 => Ok(self.raw.value[counter as usize]),
@@ -414,7 +415,7 @@ impl Counts {
         }
     }
 
-    /// Whether what the kernel did on the program's behalf is left out of a count.
+    /// Whether a count leaves out what the kernel did on the program's behalf.
     #[must_use]
     pub fn is_user_only(&self, counter: Counter) -> bool {
         self.raw.user_only[counter as usize]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! Memory with walls: arenas between guard pages, objects flush against guards of their own, and memory faults that come
-//! back as errors. The Rust face of the C library libvmarena.
+//! Memory with walls: arenas between guard pages, objects flush against guards of their own, and memory faults that
+//! come back as errors. The Rust face of the C library libvmarena.
 //!
 //! ```
 //! use vmarena::{Arena, Fenced, Kind, Side};

@@ -12,9 +12,9 @@ use crate::fenced::Side;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommitPolicy {
-    /// The library chooses by what the process may do.
+    /// The library chooses by the limits of the process.
     Auto,
-    /// All readable and writable at once; the kernel gives pages on first touch.
+    /// All of it readable and writable at once; the kernel provides pages on first touch.
     NoReserve,
     /// Inaccessible until committed step by step.
     Protect,
@@ -54,17 +54,17 @@ impl GuardKind {
     }
 }
 
-/// Huge pages asked for, and the rung of the ladder obtained.
+/// Huge pages, as requested and as obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Huge {
-    /// As the system does by itself.
+    /// The system's default.
     System,
-    /// None.
+    /// No huge pages.
     Never,
     /// `MADV_HUGEPAGE`.
     Transparent,
-    /// As `Transparent`, and committed pages are collapsed at once where the system can.
+    /// As `Transparent`; committed pages are collapsed at once if the system supports it.
     Collapse,
     /// From the pool of 2 MiB pages, or else `Transparent`.
     Size2M,
@@ -83,7 +83,7 @@ pub(crate) fn huge(raw: sys::vmarena_huge) -> Huge {
     }
 }
 
-/// What an arena is to be. The default is a good one.
+/// Options of a new arena. The defaults suit most programs.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     reserve: usize,
@@ -103,31 +103,31 @@ impl Options {
     pub fn new() -> Self {
         Self::default()
     }
-    /// Bytes of address space to reserve.
+    /// Reserves this many bytes of address space.
     #[must_use]
     pub fn reserve(mut self, bytes: usize) -> Self {
         self.reserve = bytes;
         self
     }
-    /// Bytes committed at a time.
+    /// Commits this many bytes at a time.
     #[must_use]
     pub fn commit(mut self, bytes: usize) -> Self {
         self.commit = bytes;
         self
     }
-    /// Bytes of each guard.
+    /// Makes each guard this many bytes wide.
     #[must_use]
     pub fn guard(mut self, bytes: usize) -> Self {
         self.guard = bytes;
         self
     }
-    /// Each object against a guard of its own, at this side.
+    /// Gives each object a guard of its own at this side.
     #[must_use]
     pub fn fence(mut self, side: Side) -> Self {
         self.fence = side.raw();
         self
     }
-    /// Huge pages wished for.
+    /// Requests huge pages; [`crate::Stats`] says what was obtained.
     #[must_use]
     pub fn huge(mut self, huge: Huge) -> Self {
         self.huge = match huge {
@@ -140,13 +140,13 @@ impl Options {
         };
         self
     }
-    /// The back end of guards inside the reservation.
+    /// Chooses how the guards inside the reservation are made.
     #[must_use]
     pub fn guard_kind(mut self, kind: GuardKind) -> Self {
         self.guard_kind = kind.raw();
         self
     }
-    /// How memory is committed.
+    /// Chooses how memory is committed.
     #[must_use]
     pub fn commit_policy(mut self, policy: CommitPolicy) -> Self {
         self.commit_policy = match policy {
@@ -160,46 +160,48 @@ impl Options {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
         self
     }
-    /// Locked in memory, within `RLIMIT_MEMLOCK`.
+    /// Locks the memory, within `RLIMIT_MEMLOCK`.
     #[must_use]
     pub fn lock(self, on: bool) -> Self {
         self.flag(sys::VMARENA_LOCK, on)
     }
-    /// Left out of core dumps.
+    /// Leaves the memory out of core dumps.
     #[must_use]
     pub fn dont_dump(self, on: bool) -> Self {
         self.flag(sys::VMARENA_DONT_DUMP, on)
     }
-    /// Zero-filled in the child of a fork.
+    /// Fills the memory with zeroes in the child of a fork.
     #[must_use]
     pub fn wipe_on_fork(self, on: bool) -> Self {
         self.flag(sys::VMARENA_WIPE_ON_FORK, on)
     }
-    /// Absent in the child of a fork, which must not use it.
+    /// Removes the memory from the child of a fork, which must not use it.
     #[must_use]
     pub fn dont_fork(self, on: bool) -> Self {
         self.flag(sys::VMARENA_DONT_FORK, on)
     }
-    /// On a file in memory, for [`Arena::snapshot`]; not together with a fence.
+    /// Puts the arena on a memory file, for [`Arena::snapshot`]; not together with a fence.
     #[must_use]
     pub fn memfd(self, on: bool) -> Self {
         self.flag(sys::VMARENA_MEMFD, on)
     }
-    /// Pages brought in as they are committed.
+    /// Populates pages as they are committed.
     #[must_use]
     pub fn prefault(self, on: bool) -> Self {
         self.flag(sys::VMARENA_PREFAULT, on)
     }
-    /// A name for fault descriptions and `/proc/self/maps`; at most 31 bytes of it are kept.
+    /// Names the arena in fault descriptions and `/proc/self/maps`; at most 31 bytes of it are kept.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
-    /// Makes the arena.
+    /// Creates the arena.
     ///
     /// # Errors
-    /// `EINVAL` for an option out of its range or a name with a NUL, `ENOMEM`, and the others of `vmarena_create`.
+    /// `EINVAL`: an option is out of its range, options contradict, or the name contains a NUL byte. `ENOMEM`: no
+    /// address space, memory or map entries left. `EOPNOTSUPP`: the system refuses a guard kind or a flag. `EAGAIN`:
+    /// `mlockall(2)` is on and `RLIMIT_MEMLOCK` too low.
     pub fn create(self) -> Result<Arena, Error> {
         let name = self.name.map(c_string).transpose()?;
         let options = sys::vmarena_options {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Strategies of the proptest crate: inputs flush against a guard page, at either side, that shrink as vectors do.
+//! Strategies for the proptest crate: inputs flush against a guard page at either side, which shrink as vectors do.
 //!
 //! ```
 //! use proptest::prelude::*;
@@ -38,10 +38,10 @@ pub fn side() -> BoxedStrategy<Side> {
     Union::new(Side::BOTH.map(Just)).boxed()
 }
 
-/// Slices of the elements that a strategy gives, against a guard at either side.
+/// Slices of a strategy's elements, against a guard at either side.
 ///
 /// # Panics
-/// When a value is made and the system refuses memory.
+/// If the system refuses memory for a value.
 pub fn fenced_slice<S>(elements: S, length: impl Into<SizeRange>) -> impl Strategy<Value = Fenced<[S::Value]>>
 where
     S: Strategy,
@@ -62,7 +62,7 @@ pub fn fenced_bytes(length: impl Into<SizeRange>) -> impl Strategy<Value = Fence
 /// Strings that match a regular expression, against a guard at either side.
 ///
 /// # Panics
-/// As [`fenced_slice`], and where the expression is none.
+/// As [`fenced_slice`], and if the expression is invalid.
 pub fn fenced_str(pattern: &'static str) -> impl Strategy<Value = Fenced<str>> {
     (pattern, side())
         .prop_map(|(text, side)| Fenced::copy_of_str(&text, side).unwrap_or_else(|error| panic!("{error}")))

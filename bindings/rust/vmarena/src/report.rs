@@ -88,7 +88,8 @@ unsafe extern "C" fn push_frame(context: *mut UnwindContext, frames: *mut c_void
     GO_ON
 }
 
-/// The calling thread's stack by its unwind tables, as Rust code keeps no frame pointers: a heap's capture function.
+/// A heap's capture function: follows the calling thread's stack by unwind tables, because Rust code has no frame
+/// pointers.
 pub(crate) unsafe extern "C" fn capture(frames: *mut *mut c_void, depth: usize, _: *mut c_void) -> usize {
     let mut frames = Frames { at: frames, count: 0, depth };
     // SAFETY: push_frame gets its record. The unwinder neither allocates nor changes anything.
@@ -96,9 +97,10 @@ pub(crate) unsafe extern "C" fn capture(frames: *mut *mut c_void, depth: usize, 
     frames.count
 }
 
-/// One frame as the file and the offset in it, which `addr2line -e FILE OFFSET` reads.
+/// Prints one frame as a file and an offset in it, for `addr2line -e FILE OFFSET`.
 fn say_frame(call: *mut c_void) {
-    // SAFETY: all zero is a valid record; the address is only looked up; the file's name stands as long as it is loaded.
+    // SAFETY: all zero is a valid record; the address is only looked up; the file's name stands as long as it is
+    // loaded.
     unsafe {
         let mut info: libc::Dl_info = std::mem::zeroed();
         if libc::dladdr(call, &raw mut info) != 0 && !info.dli_fname.is_null() {
@@ -110,7 +112,7 @@ fn say_frame(call: *mut c_void) {
     }
 }
 
-/// A stack's frames; the first is a return address, too, unless it is the one that faulted.
+/// Prints a stack. All frames are return addresses, except for the first one of a fault.
 fn say_frames(frames: &[*mut c_void], first_faulted: bool) {
     #[cfg(feature = "backtrace")]
     if crate::symbols::say_frames(frames, first_faulted) {
@@ -121,12 +123,12 @@ fn say_frames(frames: &[*mut c_void], first_faulted: bool) {
     }
 }
 
-/// A return address is that of the call that it returns from, plus its length: one byte before it lies in the call.
+/// The byte before a return address lies in the call instruction.
 pub(crate) fn call_of(frame: *mut c_void, faulted: bool) -> *mut c_void {
     frame.cast::<u8>().wrapping_sub(usize::from(!faulted)).cast()
 }
 
-/// The stack, with a line above it that says what it is; nothing where it is not known.
+/// Prints a stack that the heap keeps, below a line that says what it is. Prints nothing if the heap has none.
 pub(crate) fn say_stack(heap: *const sys::vmarena_heap, what: &str, stack: u32, thread: u32) {
     let mut frames = [ptr::null_mut(); DEPTH as usize];
     // SAFETY: the heap is live, and there is room for as many frames.
@@ -137,7 +139,8 @@ pub(crate) fn say_stack(heap: *const sys::vmarena_heap, what: &str, stack: u32, 
     }
 }
 
-/// In the signal handler: the stack of the code at this address, as far as the signal stack is deep enough to follow it.
+/// In the signal handler: prints the stack of the code that faulted at `pc`, or only `pc` if the signal stack is too
+/// small to follow it.
 pub(crate) fn say_faulting_stack(pc: *mut c_void) {
     say!("  the access:");
     #[cfg(feature = "backtrace")]
@@ -145,7 +148,7 @@ pub(crate) fn say_faulting_stack(pc: *mut c_void) {
         let mut frames = [ptr::null_mut(); MOST_FRAMES];
         // SAFETY: there is room for as many frames.
         let count = unsafe { capture(frames.as_mut_ptr(), frames.len(), ptr::null_mut()) };
-        // Above it lie the handler's own frames.
+        // The frames above it are the handler's.
         if let Some(first) = frames[..count].iter().position(|frame| *frame == pc) {
             return say_frames(&frames[first..count.min(first + DEPTH as usize)], true);
         }
@@ -153,25 +156,25 @@ pub(crate) fn say_faulting_stack(pc: *mut c_void) {
     say_frames(&[pc], true);
 }
 
-/// Whether a scope of the calling thread may catch the fault. Only its presence is known here, not what it claims.
+/// Whether a scope of the calling thread may catch the fault. What the scope claims is not known here.
 pub(crate) fn may_be_caught() -> bool {
     // SAFETY: no precondition; safe in a signal handler.
     !unsafe { sys::vmarena_scope_top() }.is_null()
 }
 
-/// Both stacks of an object.
+/// Prints both stacks of an object.
 pub(crate) fn say_object_stacks(heap: *const sys::vmarena_heap, object: &sys::vmarena_heap_object) {
     say_stack(heap, "allocated", object.alloc_stack, object.alloc_thread);
     say_stack(heap, "freed", object.free_stack, object.free_thread);
 }
 
-/// A heap's record of no object.
+/// An empty record, for the heap to fill.
 pub(crate) fn no_object() -> sys::vmarena_heap_object {
     // SAFETY: all zero is a valid value of every member.
     unsafe { std::mem::zeroed() }
 }
 
-/// In the signal handler: a fault in one line, and the stack of the access.
+/// In the signal handler: prints the fault in one line, and the stack of the access.
 pub(crate) fn say_fault(fault: &sys::vmarena_fault) {
     let mut text = [0u8; 512];
     // SAFETY: writes at most what there is room for, and terminates.

@@ -6,9 +6,9 @@ use std::ops::Deref;
 
 use crate::arena::Arena;
 
-/// A part of an arena's life: what is allocated in it lives as long as the scope, also while a scope within runs.
+/// Part of an arena's life. What is allocated in a scope lives as long as the scope, even while a scope inside it runs.
 ///
-/// All else that an arena can do while others borrow it, it does by dereferencing.
+/// It dereferences to the arena for everything that a shared arena can do.
 pub struct Scope<'a> {
     arena: &'a Arena,
     exactly: PhantomData<Cell<&'a ()>>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! A signal stack that is deep enough to follow a stack by its unwind tables: the one that std gives a thread has 8 KiB, of
-//! which the kernel's record of the registers may take half.
+//! A signal stack that is large enough for the unwinder. The one that std gives a thread has 8 KiB, and the kernel's
+//! record of the registers may take half of it.
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr;
@@ -22,12 +22,12 @@ thread_local! {
     static IS_DEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the calling thread's signal stack is deep.
+/// Whether the calling thread has the large signal stack.
 pub(crate) fn is_deep() -> bool {
     IS_DEEP.get()
 }
 
-/// Gives the calling thread a deep signal stack, once, until it ends. Where that fails it keeps the one that it has.
+/// Gives the calling thread a large signal stack until it ends. If that fails, the thread keeps its present one.
 pub(crate) fn deepen() {
     if !is_deep() {
         if let Ok(stack) = SignalStack::install() {

@@ -8,20 +8,20 @@ use vmarena_sys as sys;
 
 use crate::error::{check, made, Error, EINVAL};
 
-/// How written pages are told from others.
+/// How written pages are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tracking {
-    /// Asked for: the first of these that works for this arena on this system.
+    /// As an option: the first of the others that works for this arena on this system.
     Auto,
     /// The kernel's copy on write, in an arena made with [`crate::Options::memfd`].
     File,
-    /// Write protection that the kernel lifts by itself, and `PAGEMAP_SCAN` (Linux 6.7).
+    /// Write protection that the kernel removes itself, read by `PAGEMAP_SCAN` (Linux 6.7).
     Scan,
-    /// Write protection that the library's fault handler lifts. A system call that is the first to write to a page
+    /// Write protection that the library's fault handler removes. A system call that is the first to write to a page
     /// fails with `EFAULT`.
     Protect,
-    /// None: all pages are compared with their copies.
+    /// No tracking: all pages are compared with their copies.
     Compare,
 }
 
@@ -37,7 +37,7 @@ impl Tracking {
     }
 }
 
-/// A snapshot of an arena, which keeps it: see [`crate::Arena::snapshot`].
+/// Identifies a snapshot, which the arena keeps: see [`crate::Arena::snapshot`].
 #[derive(Debug)]
 pub struct Snapshot {
     id: u64,
@@ -47,13 +47,13 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotInfo {
-    /// As obtained.
+    /// The tracking obtained.
     pub tracking: Tracking,
     /// Bytes allocated in the arena when it was taken.
     pub used: usize,
     /// Bytes copied to take it.
     pub copied: usize,
-    /// Bytes brought back by the last restore.
+    /// Bytes that the last restore copied back.
     pub restored: usize,
     /// Restores that succeeded.
     pub restores: u64,

@@ -6,7 +6,7 @@ use vmarena_sys as sys;
 use crate::arena::Arena;
 use crate::options::{huge, GuardKind, Huge};
 
-/// What an arena has, uses and got: what it knows without asking the kernel.
+/// Figures that an arena knows without asking the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -22,9 +22,9 @@ pub struct Stats {
     pub objects: usize,
     /// Bytes of the arena's pages.
     pub page_size: usize,
-    /// Huge pages asked for.
+    /// The huge pages requested.
     pub huge_asked: Huge,
-    /// The rung that the kernel accepted.
+    /// The huge pages that the kernel accepted.
     pub huge_obtained: Huge,
     /// How the guards inside the reservation are made.
     pub guard_kind: GuardKind,
@@ -59,11 +59,11 @@ impl Stats {
     }
 }
 
-/// What of an arena is in memory, as the kernel tells.
+/// How much of an arena is in memory, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Residency {
-    /// Bytes in memory now; 0 where the kernel does not tell.
+    /// Bytes in memory now; 0 if the kernel does not report them.
     pub resident: usize,
     /// Of these, bytes on huge pages.
     pub huge: usize,

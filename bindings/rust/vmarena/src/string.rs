@@ -29,7 +29,7 @@ pub struct ArenaString<'a> {
 }
 
 impl<'a> ArenaString<'a> {
-    /// An empty string, which takes no memory yet.
+    /// Creates an empty string, which takes no memory yet.
     #[must_use]
     pub fn new_in(arena: &'a Arena) -> Self {
         ArenaString { bytes: Growing::new(arena) }
@@ -38,7 +38,7 @@ impl<'a> ArenaString<'a> {
     /// Appends a string.
     ///
     /// # Errors
-    /// See [`Arena::try_alloc_layout`]; the string is what it was.
+    /// See [`Arena::try_alloc_layout`]; the string is unchanged.
     pub fn try_push_str(&mut self, part: &str) -> Result<(), Error> {
         self.bytes.extend_from_slice(part.as_bytes())
     }
@@ -46,7 +46,7 @@ impl<'a> ArenaString<'a> {
     /// Appends a string.
     ///
     /// # Panics
-    /// When the arena is full or the system refuses memory.
+    /// If the arena is full or the system refuses memory.
     pub fn push_str(&mut self, part: &str) {
         if let Err(error) = self.try_push_str(part) {
             panic!("{error}");
@@ -61,7 +61,7 @@ impl<'a> ArenaString<'a> {
         self.push_str(character.encode_utf8(&mut [0; 4]));
     }
 
-    /// The string for as long as the arena keeps it. Room that is left over goes back where it can.
+    /// Returns the string, which lives as long as the arena's borrow, and gives unused room back if possible.
     #[must_use]
     pub fn into_str(self) -> &'a mut str {
         let (start, length) = self.bytes.finish();
@@ -85,7 +85,7 @@ impl DerefMut for ArenaString<'_> {
     }
 }
 
-/// Where the arena gives no memory, writing is an error.
+/// Writing fails if the arena has no memory left.
 impl fmt::Write for ArenaString<'_> {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         self.try_push_str(part).map_err(|_| fmt::Error)

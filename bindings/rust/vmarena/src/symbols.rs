@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-//! Functions and lines for the frames of a report.
+//! Names functions and lines in reports.
 //!
-//! Reading debug information takes memory, locks and a deep stack, none of which a signal handler has. So a thread waits for
-//! the frames; the handler sends them and waits for the thread to have printed them, though not for ever.
+//! Reading debug information takes memory, locks and a deep stack, which a signal handler does not have. Therefore a
+//! thread does it: the handler sends the frames through a socket and waits, for a limited time, until the thread has
+//! printed them.
 use std::ffi::{c_int, c_void};
 use std::io::{self, Read, Write};
 use std::mem;
@@ -32,7 +33,7 @@ struct Request {
     frames: [usize; DEPTH],
 }
 
-/// From now on reports name functions, files and lines. Starts a thread, once for each process.
+/// Starts the thread, once for each process.
 fn name_frames() -> io::Result<()> {
     static STARTING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +47,7 @@ fn name_frames() -> io::Result<()> {
     Ok(())
 }
 
-/// For a thread whose faults are to be told with their whole stack. Where that fails they are told with less.
+/// Makes the calling thread's faults reported with their whole stack. If that fails, reports show less.
 pub(crate) fn prepare_thread() {
     let _ = name_frames();
     crate::signal_stack::deepen();
@@ -70,7 +71,7 @@ fn print(request: &Request) {
         let (mut is_known, mut is_last) = (false, false);
         backtrace::resolve(call, |symbol| {
             let name = symbol.name().map_or_else(|| "?".to_owned(), |name| format!("{name:#}"));
-            // Below them lies what runs every test, and every thread.
+            // The frames below run every test and every thread.
             is_last |= name.starts_with("vmarena::testing::") || name.contains("__rust_begin_short_backtrace");
             if !is_last {
                 if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
@@ -90,7 +91,7 @@ fn print(request: &Request) {
     }
 }
 
-/// In a signal handler, too: whether the thread has printed the frames.
+/// Has the thread print the frames; returns whether it did. Safe in a signal handler.
 pub(crate) fn say_frames(frames: &[*mut c_void], first_faulted: bool) -> bool {
     let connection = CONNECTION.load(Ordering::Acquire);
     if connection < 0 || PROCESS.load(Ordering::Acquire) != process::id() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! What `#[vmarena::test]` is made of.
+//! The run-time part of `#[vmarena::test]`.
 use std::any::Any;
 use std::env;
 use std::fmt::Debug;
@@ -11,20 +11,20 @@ use crate::error::Error;
 use crate::fenced::{Fenced, Side};
 use crate::uncaught::report_faults;
 
-/// In the child, the name of the test that it is to run.
+/// Set in the child to the name of the test that it runs.
 const CHILD: &str = "VMARENA_TEST_CHILD";
-/// Run the test in this process.
+/// If set, the test runs in this process.
 const HERE: &str = "VMARENA_TEST_HERE";
 
 // How the child ends. The test program's own codes are 0, also where it found no such test, and 101.
 const DONE: i32 = 42;
 const PANICKED: i32 = 43;
 
-/// What a test may be given: a copy of it is laid against a guard.
+/// An input of a test, of which a copy is put against a guard.
 pub trait Input {
-    /// What lies there.
+    /// The type of the copy.
     type Fenced: ?Sized;
-    /// The copy.
+    /// Makes the copy.
     ///
     /// # Errors
     /// As [`Fenced::copy_of`].
@@ -73,9 +73,9 @@ impl<I: Input + ?Sized> Input for &I {
     }
 }
 
-/// What a test may return.
+/// The result of a test.
 pub trait Outcome {
-    /// Panics where the test failed.
+    /// Panics if the test failed.
     fn check(self);
 }
 
@@ -91,10 +91,11 @@ impl<E: Debug> Outcome for Result<(), E> {
     }
 }
 
-/// Runs `body` with the input's end against a guard, then with its start. Bytes of slack that it overwrote are a failure.
+/// Runs `body` with the input's end against a guard, then with its start, and checks the bytes around the input each
+/// time.
 ///
 /// # Panics
-/// Where the body or the check of the slack fails.
+/// If the body or the check fails.
 pub fn on_both_sides<I: Input + ?Sized, R: Outcome>(input: &I, text: &str, body: impl Fn(&mut Fenced<I::Fenced>) -> R) {
     for side in Side::BOTH {
         eprintln!(
@@ -107,10 +108,10 @@ pub fn on_both_sides<I: Input + ?Sized, R: Outcome>(input: &I, text: &str, body:
     }
 }
 
-/// Runs `body` in a child: this test program again, with this test alone.
+/// Runs `body` in a child process: the same test program, with this test only.
 ///
 /// # Panics
-/// Where the body panicked, or the child died; with what the child said.
+/// If the body panicked or the child died, with the child's output.
 pub fn in_a_process_of_its_own(module: &str, function: &str, body: impl FnOnce()) {
     // The harness leaves out the crate's name.
     let name = match module.split_once("::") {
@@ -127,7 +128,7 @@ pub fn in_a_process_of_its_own(module: &str, function: &str, body: impl FnOnce()
     }
 }
 
-/// The hook has printed what the panic says.
+/// The panic hook has printed the message already.
 fn forget(payload: Box<dyn Any + Send>) {
     std::mem::forget(payload); // its destructor might panic
 }
@@ -151,7 +152,7 @@ fn judge(name: &str, output: &Output) {
     }
 }
 
-/// What was said of inputs that went well is of no interest.
+/// Leaves out the inputs that passed.
 fn from_last_input(said: &str) -> String {
     said[said.rfind("vmarena: the input is ").unwrap_or(0)..].to_owned()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Faults that nobody catches: the C library tells them in words, and a handler that it passes them on to adds the stacks.
+//! Uncaught faults. The C library reports them in words and passes them on to a handler that adds the stacks.
 use std::ffi::{c_int, c_void};
 use std::mem::{self, MaybeUninit};
 use std::ptr;
@@ -17,7 +17,7 @@ static REPORTS: AtomicBool = AtomicBool::new(false);
 static HEAP: AtomicPtr<sys::vmarena_heap> = AtomicPtr::new(ptr::null_mut());
 
 const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
-/// What was there before, of each signal. Written before the handler is installed, and never again.
+/// The previous action of each signal. Written before the handler is installed, and never again.
 static mut PREVIOUS: [MaybeUninit<libc::sigaction>; 2] = [MaybeUninit::uninit(); 2];
 
 /// Whether [`report_faults`] was called.
@@ -29,11 +29,13 @@ pub(crate) fn set_heap(heap: *mut sys::vmarena_heap) {
     HEAP.store(heap, Ordering::Release);
 }
 
-/// From now on, a fault in memory of this library that nobody catches is told on standard error before the process dies of
-/// it: which byte, of which object, and the stack of the access; of objects of a [`GuardedAlloc`](crate::GuardedAlloc), the
-/// stacks of their allocation and free, too. With the feature `backtrace` by functions and lines, otherwise by offsets for
-/// `addr2line`; and the whole stack of the access only in threads that called this or made a [`Fenced`](crate::Fenced)
-/// value, which calls it.
+/// From now on, an uncaught fault in memory of this library is reported on standard error before the process dies of
+/// it: the byte, the object, and the stack of the access; for an object of a [`GuardedAlloc`](crate::GuardedAlloc) also
+/// the stacks of its allocation and free.
+///
+/// With the feature `backtrace` the stacks name functions and lines, otherwise they are offsets for `addr2line`. The
+/// stack of the access is complete only in threads that called this function or created a [`Fenced`](crate::Fenced)
+/// value, which calls it; in others it is the instruction.
 ///
 /// # Errors
 /// The signal handlers cannot be installed.
@@ -53,7 +55,7 @@ pub fn report_faults() -> Result<(), Error> {
     Ok(())
 }
 
-/// Once, under the lock above.
+/// Called under the lock above.
 fn install() {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if INSTALLED.swap(true, Ordering::AcqRel) {
@@ -88,7 +90,7 @@ extern "C" fn add_stacks(signal: c_int, info: *mut libc::siginfo_t, context: *mu
     pass_on(signal, info, context);
 }
 
-/// To the handler that was there before; to the default action by coming back to the access.
+/// Passes the signal on to the previous handler; for the default action, the access is repeated.
 fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let index = usize::from(signal != SIGNALS[0]);
     // SAFETY: written before this handler was installed, and a handler is what its flags say.
@@ -107,7 +109,7 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     }
 }
 
-/// Of the code that faulted; null where this crate does not know the processor's record of it.
+/// The instruction that faulted; null if this crate does not know the processor's registers.
 fn program_counter(context: *mut c_void) -> *mut c_void {
     // SAFETY: the context that the kernel gave.
     unsafe {

@@ -12,8 +12,9 @@ use crate::error::{check, Error, EINVAL};
 use crate::fault::{finished, try_copy, Fault};
 use crate::view_options::{Advice, ViewInfo, ViewOptions};
 
-/// A file as memory between two guards, for reading. Other processes may change or cut the file meanwhile; so it is read
-/// by copying, which finds a lost page as a [`Fault`] of kind `PastEndOfFile` instead of dying by SIGBUS.
+/// A file as memory between two guards, for reading. Other processes may change or truncate the file meanwhile;
+/// therefore it is read by copying, which returns a [`Fault`] of kind `PastEndOfFile` for a page that is gone, instead
+/// of dying of SIGBUS.
 pub struct View {
     raw: NonNull<sys::vmarena_view>,
 }
@@ -33,13 +34,13 @@ impl View {
     /// Opens a whole file.
     ///
     /// # Errors
-    /// What opening gives; `EISDIR`, `ENODEV` for what is no regular file, `ENODATA` for an empty one.
+    /// The errors of `open(2)`. `EISDIR`: a directory. `ENODEV`: not a regular file. `ENODATA`: an empty file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         ViewOptions::new().open(path)
     }
 
-    /// Shows another part of the file through the same address space: up to `length` bytes (0: as many as there is room
-    /// for). Changes of a private view are lost.
+    /// Moves the window: shows up to `length` bytes from `offset` in the same address space (0: as many as fit).
+    /// Changes of a private view are lost.
     ///
     /// # Errors
     /// `ERANGE`: the offset lies past the end of the file, or the length exceeds the view's capacity.
@@ -51,7 +52,7 @@ impl View {
     /// Tells the system how a range will be used.
     ///
     /// # Errors
-    /// `ERANGE`: it leaves the view.
+    /// `ERANGE`: the range exceeds the view.
     pub fn advise(&mut self, range: Range<usize>, advice: Advice) -> Result<(), Error> {
         let advice = match advice {
             Advice::Normal => sys::VMARENA_VIEW_NORMAL,
@@ -64,29 +65,29 @@ impl View {
         in_range(&range, |from, length| unsafe { sys::vmarena_view_advise(self.raw.as_ptr(), from, length, advice) })
     }
 
-    /// Maps a range in now, so that reading it does not fault later.
+    /// Populates a range, so that reading it later causes no page fault.
     ///
     /// # Errors
-    /// `EFAULT`: the file no longer reaches there. `ERANGE`: it leaves the view.
+    /// `EFAULT`: the file no longer reaches there. `ERANGE`: the range exceeds the view.
     pub fn populate(&mut self, range: Range<usize>) -> Result<(), Error> {
         // SAFETY: the view is live.
         in_range(&range, |from, length| unsafe { sys::vmarena_view_populate(self.raw.as_ptr(), from, length) })
     }
 
-    /// Keeps a range in memory, or no longer.
+    /// Locks a range in memory, or unlocks it.
     ///
     /// # Errors
-    /// `ENOMEM`, `EPERM`: beyond `RLIMIT_MEMLOCK`. `ERANGE`: it leaves the view.
+    /// `ENOMEM`, `EPERM`: beyond `RLIMIT_MEMLOCK`. `ERANGE`: the range exceeds the view.
     pub fn lock(&mut self, range: Range<usize>, on: bool) -> Result<(), Error> {
         let call = if on { sys::vmarena_view_lock } else { sys::vmarena_view_unlock };
         // SAFETY: the view is live.
         in_range(&range, |from, length| unsafe { call(self.raw.as_ptr(), from, length) })
     }
 
-    /// What it is.
+    /// Asks the system for figures about the view and its file.
     ///
     /// # Errors
-    /// What `fstat` gives.
+    /// The errors of `fstat(2)`.
     pub fn info(&self) -> Result<ViewInfo, Error> {
         // SAFETY: all zero is a valid record; the view is live.
         let raw = unsafe {
@@ -98,40 +99,40 @@ impl View {
         Ok(ViewInfo { file_size, capacity, resident, huge, guard, tail, copied })
     }
 
-    /// Where the window begins in the file.
+    /// The offset of the window in the file.
     #[must_use]
     pub fn offset(&self) -> u64 {
         // SAFETY: the view is live.
         unsafe { self.raw.as_ref().offset }
     }
 
-    /// Bytes of the window: of the whole file as it was opened, unless less was asked for.
+    /// Bytes of the window: those of the file when it was opened, unless a smaller window was requested.
     #[must_use]
     pub fn len(&self) -> usize {
         // SAFETY: the view is live.
         unsafe { self.raw.as_ref().size }
     }
 
-    /// Whether it has none; a view never is.
+    /// Always false: a view has at least one byte.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The first byte. Reading through the pointer is the caller's risk: the file may shrink.
+    /// The address of the first byte. Reading through it is unsafe, because the file may shrink.
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         // SAFETY: the view is live.
         unsafe { self.raw.as_ref().data as *const u8 }
     }
 
-    /// Copies bytes from `offset` on.
+    /// Copies bytes from `offset` to `to`.
     ///
     /// # Errors
-    /// How many bytes were copied, and the fault that the next one met: the file no longer reaches there.
+    /// How many bytes were copied, and the fault that the next one raised: the file no longer reaches there.
     ///
     /// # Panics
-    /// When the range leaves the view.
+    /// If the range exceeds the view.
     pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result<(), (usize, Fault)> {
         assert!(offset <= self.len() && to.len() <= self.len() - offset, "the range leaves the view");
         // SAFETY: within the view's own mapping, which is read in C; what others write to the file is bytes, whatever.
@@ -139,7 +140,7 @@ impl View {
     }
 }
 
-/// 0 as a length stands for the rest in C: an empty range needs no call.
+/// In C, a length of 0 means the rest of the view; an empty range needs no call.
 fn in_range(range: &Range<usize>, call: impl FnOnce(usize, usize) -> c_int) -> Result<(), Error> {
     match range.end.checked_sub(range.start) {
         None => Err(Error::new(EINVAL, "the range ends before it starts")),
@@ -161,7 +162,7 @@ impl fmt::Debug for View {
     }
 }
 
-/// A file as memory that can be written: shared with the file, or a private copy of each page that is changed.
+/// A file as memory that can be written: changes reach the file, or stay in private copies of its pages.
 #[derive(Debug)]
 pub struct ViewMut {
     view: View,
@@ -172,15 +173,15 @@ impl ViewMut {
         ViewMut { view }
     }
 
-    /// Changes reach the file.
+    /// Opens a file so that changes reach it.
     ///
     /// # Errors
-    /// As [`View::open`], and `EACCES` for a file that cannot be written.
+    /// As [`View::open`]; `EACCES`: the file cannot be written.
     pub fn shared(path: impl AsRef<Path>) -> Result<Self, Error> {
         ViewOptions::new().shared(path)
     }
 
-    /// Changes stay private.
+    /// Opens a file so that changes stay private.
     ///
     /// # Errors
     /// As [`View::open`].
@@ -191,10 +192,10 @@ impl ViewMut {
     /// Copies bytes to `offset`.
     ///
     /// # Errors
-    /// How many bytes were written, and the fault that the next one met.
+    /// How many bytes were written, and the fault that the next one raised.
     ///
     /// # Panics
-    /// When the range leaves the view.
+    /// If the range exceeds the view.
     pub fn write_at(&mut self, offset: usize, from: &[u8]) -> Result<(), (usize, Fault)> {
         assert!(offset <= self.len() && from.len() <= self.len() - offset, "the range leaves the view");
         let mut fault = Fault::empty();
@@ -209,7 +210,7 @@ impl ViewMut {
     /// As [`View::move_to`].
     ///
     /// # Errors
-    /// As there.
+    /// The same.
     pub fn move_to(&mut self, offset: u64, length: usize) -> Result<(), Error> {
         self.view.move_to(offset, length)
     }
@@ -217,7 +218,7 @@ impl ViewMut {
     /// As [`View::advise`].
     ///
     /// # Errors
-    /// As there.
+    /// The same.
     pub fn advise(&mut self, range: Range<usize>, advice: Advice) -> Result<(), Error> {
         self.view.advise(range, advice)
     }
@@ -225,7 +226,7 @@ impl ViewMut {
     /// As [`View::populate`].
     ///
     /// # Errors
-    /// As there.
+    /// The same.
     pub fn populate(&mut self, range: Range<usize>) -> Result<(), Error> {
         self.view.populate(range)
     }
@@ -233,24 +234,23 @@ impl ViewMut {
     /// As [`View::lock`].
     ///
     /// # Errors
-    /// As there.
+    /// The same.
     pub fn lock(&mut self, range: Range<usize>, on: bool) -> Result<(), Error> {
         self.view.lock(range, on)
     }
 
-    /// Writes what was changed to the device, and waits for it.
+    /// Writes changes to the device, and waits until they are written.
     ///
     /// # Errors
-    /// What the file system gives.
+    /// The errors of `msync(2)`.
     pub fn sync(&mut self) -> Result<(), Error> {
         // SAFETY: the view is live.
         check(unsafe { sys::vmarena_view_sync(self.view.raw.as_ptr(), 0, 0) })
     }
 }
 
-/// What a view for reading can do, it can, too.
-///
-/// It gives no `&mut View`, so that nobody exchanges it for a view that cannot be written:
+/// A writable view can be read like any other. It provides no `&mut View`, by which it could be exchanged for a view
+/// that cannot be written:
 ///
 /// ```compile_fail
 /// fn exchange(writable: &mut vmarena::ViewMut, readable: &mut vmarena::View) {

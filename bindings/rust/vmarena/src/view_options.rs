@@ -11,7 +11,7 @@ use crate::error::{c_string, check, made, Error};
 use crate::fenced::Side;
 use crate::view::{View, ViewMut};
 
-/// What of a file a view shows, and how. The default is all of it.
+/// Options of a new view. The default is the whole file.
 #[derive(Clone, Debug, Default)]
 pub struct ViewOptions {
     offset: u64,
@@ -29,57 +29,58 @@ impl ViewOptions {
     pub fn new() -> Self {
         Self::default()
     }
-    /// A window of the file: from this byte, so many (0: up to the end of the file).
+    /// Shows a window of the file: `length` bytes from `offset` (0: up to the end of the file).
     #[must_use]
     pub fn window(mut self, offset: u64, length: usize) -> Self {
         (self.offset, self.length) = (offset, length);
         self
     }
-    /// This end of the window lies flush against a guard for sure, if need be by a private copy of it.
+    /// Puts this end of the window flush against a guard, with a private copy of the window if necessary.
     #[must_use]
     pub fn fence(mut self, side: Side) -> Self {
         self.fence = side.raw();
         self
     }
-    /// Bytes of each guard.
+    /// Makes each guard this many bytes wide.
     #[must_use]
     pub fn guard(mut self, bytes: usize) -> Self {
         self.guard = bytes;
         self
     }
-    /// Huge pages asked for, where the file system has them.
+    /// Requests huge pages, if the file system supports them.
     #[must_use]
     pub fn huge(mut self, on: bool) -> Self {
         self.huge = if on { sys::VMARENA_HUGE_TRANSPARENT } else { sys::VMARENA_HUGE_SYSTEM };
         self
     }
-    /// Pages brought in at once.
+    /// Populates the pages when the view is opened.
     #[must_use]
     pub fn prefault(mut self, on: bool) -> Self {
         self.flags = if on { sys::VMARENA_PREFAULT } else { 0 };
         self
     }
-    /// For fault descriptions, instead of the path.
+    /// Names the view in fault descriptions, instead of the path.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// For reading.
+    /// Opens a file for reading.
     ///
     /// # Errors
-    /// As [`View::open`]; `ERANGE`: the window leaves the file.
+    /// As [`View::open`]; `ERANGE`: the window exceeds the file.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<View, Error> {
         self.open_as(Source::Path(path.as_ref()), sys::VMARENA_VIEW_READ)
     }
-    /// For reading, of an open file, which stays the caller's.
+    /// Maps an open file for reading. The file stays the caller's and may be closed.
     ///
     /// # Errors
     /// As [`ViewOptions::open`].
     ///
     /// # Examples
-    /// A number is no open file, as it may be anything's, an arena's memory among others:
+    /// A bare descriptor number is not accepted, because it may belong to anything, even to another arena's memory
+    /// file:
     ///
     /// ```compile_fail
     /// let view = vmarena::ViewOptions::new().open_file(&3);
@@ -152,27 +153,27 @@ enum Source<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advice {
-    /// As any.
+    /// No special use.
     Normal,
-    /// Read ahead much, drop behind.
+    /// Read sequentially: read far ahead, drop pages behind.
     Sequential,
-    /// Do not read ahead.
+    /// Read in random order: do not read ahead.
     Random,
-    /// Read in soon.
+    /// Needed soon: start reading.
     WillNeed,
     /// Unmap the whole pages in the range; their private changes are lost.
     DontNeed,
 }
 
-/// What a view is.
+/// Figures about a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ViewInfo {
-    /// Of the file, now.
+    /// Bytes of the file now.
     pub file_size: u64,
     /// The longest window that the view can show.
     pub capacity: usize,
-    /// Bytes of the window's pages mapped in now.
+    /// Bytes of the window's pages that are mapped now.
     pub resident: usize,
     /// Of these, bytes on huge pages.
     pub huge: usize,
