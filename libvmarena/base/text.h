@@ -12,7 +12,7 @@
  */
 struct vmarena_text {
     char *start;
-    size_t size, length; /* length: of all the text; with flush, of what was not handed out yet */
+    size_t size, length;                      /* length: of all the text; with flush, of what was not handed out yet */
     void (*flush)(struct vmarena_text *text); /* uses start[0..length) and arg; length becomes 0 afterwards */
     void *arg;
 };

@@ -29,7 +29,7 @@ static void complain(const char *what, const char *why) { (void)vmarena_complain
 
 struct output {
     int fd;
-    bool colour, json, told_no_symbols, told_damage, told_failure, has_symbols;
+    bool colour, json, warned_no_symbols, warned_damage, warned_failure, has_symbols;
 };
 
 /* Returns false after an error message. */
@@ -56,8 +56,8 @@ static void write_out(struct vmarena_text *text) {
         ssize_t done = write(out->fd, text->start + at, text->length - at);
         if (done > 0) at += (size_t)done;
         else if (done == 0 || errno != EINTR) {
-            if (!out->told_failure) complain("writing a report", strerror(errno));
-            out->told_failure = true;
+            if (!out->warned_failure) complain("writing a report", strerror(errno));
+            out->warned_failure = true;
             return;
         }
     }
@@ -65,15 +65,15 @@ static void write_out(struct vmarena_text *text) {
 
 #define OUTPUT_BUFFER 4096
 
-static void tell_no_symbols(struct output *out) {
-    if (out->has_symbols || out->told_no_symbols) return;
-    out->told_no_symbols = true;
+static void warn_no_symbols(struct output *out) {
+    if (out->has_symbols || out->warned_no_symbols) return;
+    out->warned_no_symbols = true;
     complain("addr2line", "not found; functions come from the files' own symbol tables, without lines");
 }
 
-static void tell_damage(struct output *out, const char *field) {
-    if (out->told_damage) return;
-    out->told_damage = true;
+static void warn_damage(struct output *out, const char *field) {
+    if (out->warned_damage) return;
+    out->warned_damage = true;
     (void)vmarena_complain(
         0, "guard", "a report was damaged by the program, in its field '%s', and is left out; so are others like it",
         field);
@@ -122,11 +122,11 @@ static void look_at(const struct vmarena_run *run, struct output *out, struct vm
     const char *field;
     if (!vmarena_record_take(&report, shared, &field)) {
         tally->damaged++;
-        tell_damage(out, field);
+        warn_damage(out, field);
         give_verdict(shared, 1);
         return;
     }
-    tell_no_symbols(out);
+    warn_no_symbols(out);
     vmarena_symbols_load(&report);
     bool suppressed = is_suppressed(run, &report);
     if (suppressed) tally->suppressed++;

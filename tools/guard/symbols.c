@@ -58,15 +58,15 @@ static struct place *find_place(const char *module, uint64_t offset) {
     return NULL;
 }
 
-static void *must(void *memory) {
+static void *or_die(void *memory) {
     if (memory != NULL) return memory;
     fputs("vmarena guard: out of memory\n", stderr);
     exit(2);
 }
 
 static struct place *add_place(const char *module, uint64_t offset) {
-    struct place **bucket = bucket_of(module, offset), *place = must(calloc(1, sizeof *place));
-    *place = (struct place){.module = must(strdup(module)), .offset = offset, .next = *bucket};
+    struct place **bucket = bucket_of(module, offset), *place = or_die(calloc(1, sizeof *place));
+    *place = (struct place){.module = or_die(strdup(module)), .offset = offset, .next = *bucket};
     return *bucket = place;
 }
 
@@ -76,11 +76,11 @@ static uint64_t offset_of(const struct vmarena_report_frame *frame) { return fra
 /* ---- from the symbol table ---- */
 
 static void add_name(struct place *place, const char *function, uint64_t into, const char *file, unsigned line) {
-    place->names = must(realloc(place->names, (place->count + 1) * sizeof *place->names));
+    place->names = or_die(realloc(place->names, (place->count + 1) * sizeof *place->names));
     place->names[place->count++] = (struct vmarena_name){
-        .function = function == NULL ? NULL : must(strdup(function)),
+        .function = function == NULL ? NULL : or_die(strdup(function)),
         .offset = into,
-        .file = file == NULL ? NULL : must(strdup(file)),
+        .file = file == NULL ? NULL : or_die(strdup(file)),
         .line = line,
     };
 }
@@ -179,7 +179,7 @@ static bool has_line(const struct place *place) { return place->count > 0 && pla
 /* Only mangled symbols (Itanium C++ ABI, 5.1; Rust's v0) have a demangled name. */
 static bool is_mangled(const char *symbol) { return strncmp(symbol, "_Z", 2) == 0 || strncmp(symbol, "_R", 2) == 0; }
 
-static void settle(const struct vmarena_elf *elf, struct place *place) {
+static void choose_name(const struct vmarena_elf *elf, struct place *place) {
     uint64_t into = 0;
     if (has_line(place)) return;
     const char *symbol = elf->bytes == NULL ? NULL : vmarena_elf_function(elf, place->address, &into);
@@ -206,9 +206,9 @@ static void find_addresses(void *arg) {
     }
 }
 
-static void settle_all(void *arg) {
+static void choose_names(void *arg) {
     struct query *query = arg;
-    for (size_t i = 0; i < query->count; i++) settle(&query->elf, query->asked[i]);
+    for (size_t i = 0; i < query->count; i++) choose_name(&query->elf, query->asked[i]);
 }
 
 /* The program may truncate the file while it is read: then the rest has no names. */
@@ -217,7 +217,7 @@ static void load_module(const char *module, struct place **asked, size_t count) 
     struct vmarena_fault fault;
     if (vmarena_try_any(find_addresses, &query, &fault) == 0 && query.elf.bytes != NULL) {
         if (tool[0] != '\0') ask(module, asked, count);
-        (void)vmarena_try_any(settle_all, &query, &fault);
+        (void)vmarena_try_any(choose_names, &query, &fault);
     }
     vmarena_elf_close(&query.elf);
 }

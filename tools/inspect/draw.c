@@ -63,7 +63,7 @@ static const char *const permission_names[] = {
 static struct look look_of(const struct vmarena_drawing *drawing, const struct vmarena_cell *cell) {
     struct look look = {VMARENA_NOTHING, cell->state, cell->also};
     if (cell->mapping != VMARENA_NO_MAPPING)
-        look.permission = vmarena_permission(drawing->space->mappings[cell->mapping].is.prot);
+        look.permission = vmarena_permission(drawing->space->mappings[cell->mapping].mapping.prot);
     return look;
 }
 
@@ -126,7 +126,7 @@ static void draw_title(const struct vmarena_drawing *drawing, const struct vmare
     vmarena_group_title(drawing->space, group, title);
     const char *shown = vmarena_tail(title, MOST_TITLE); /* the end of a path says most */
     fprintf(drawing->out, "<text x=\"%u\" y=\"%u\"><tspan class=\"plain\">%llx</tspan> <tspan class=\"title\">%s",
-            MARGIN, y, (unsigned long long)drawing->space->mappings[group->first_mapping].is.start,
+            MARGIN, y, (unsigned long long)drawing->space->mappings[group->first_mapping].mapping.start,
             shown != title ? "…" : "");
     vmarena_print_markup(drawing->out, shown, MOST_TITLE);
     fprintf(drawing->out, "</tspan> <tspan class=\"plain\">%s", vmarena_bytes(group->size, text));

@@ -40,7 +40,7 @@ static bool belongs(const struct vmarena_mapping *first, const struct vmarena_ma
 
 static void add_sums(struct vmarena_group *group, const struct vmarena_tool_mapping *mapping) {
     group->mapping_count++;
-    group->size += mapping->is.end - mapping->is.start;
+    group->size += mapping->mapping.end - mapping->mapping.start;
     group->pages.resident += mapping->pages.resident;
     group->pages.dirty += mapping->pages.dirty;
     group->pages.swapped += mapping->pages.swapped;
@@ -53,12 +53,13 @@ static bool make_groups(struct vmarena_layout *layout, const struct vmarena_spac
     struct vmarena_group *group = NULL;
     layout->group_count = 0;
     for (size_t i = 0; i < space->count; i++) {
-        const struct vmarena_mapping *is = &space->mappings[i].is, *last = i > 0 ? &space->mappings[i - 1].is : NULL;
-        if (group == NULL || !belongs(&space->mappings[group->first_mapping].is, last, is, mixed)) {
+        const struct vmarena_mapping *base = &space->mappings[i].mapping,
+                                     *last = i > 0 ? &space->mappings[i - 1].mapping : NULL;
+        if (group == NULL || !belongs(&space->mappings[group->first_mapping].mapping, last, base, mixed)) {
             if (!grow(&layout->groups, &layout->group_room, layout->group_count, sizeof *group)) return false;
             group = &layout->groups[layout->group_count++];
             *group = (struct vmarena_group){
-                .first_mapping = i, .gap = is->start - (last != NULL ? last->end : 0), .mixed = mixed};
+                .first_mapping = i, .gap = base->start - (last != NULL ? last->end : 0), .mixed = mixed};
         }
         add_sums(group, &space->mappings[i]);
     }
@@ -133,7 +134,7 @@ static bool add_piece(struct builder *builder, const struct piece *piece) {
 
 static bool add_mapping(struct builder *builder, const struct vmarena_space *space, size_t number) {
     const struct vmarena_tool_mapping *mapping = &space->mappings[number];
-    uint64_t at = mapping->is.start;
+    uint64_t at = mapping->mapping.start;
     for (size_t i = 0; i < mapping->run_count; i++) {
         const struct vmarena_pages *run = &space->runs[mapping->first_run + i];
         if (!add_piece(builder, &(struct piece){at, run->start, number, 0}) ||
@@ -141,14 +142,14 @@ static bool add_mapping(struct builder *builder, const struct vmarena_space *spa
             return false;
         at = run->end;
     }
-    return add_piece(builder, &(struct piece){at, mapping->is.end, number, 0});
+    return add_piece(builder, &(struct piece){at, mapping->mapping.end, number, 0});
 }
 
 static bool add_group(struct builder *builder, const struct vmarena_space *space, const struct vmarena_group *group) {
     size_t number = group->first_mapping;
     for (; number < group->first_mapping + group->mapping_count; number++) {
-        uint64_t start = space->mappings[number].is.start;
-        uint64_t before = number > group->first_mapping ? space->mappings[number - 1].is.end : start;
+        uint64_t start = space->mappings[number].mapping.start;
+        uint64_t before = number > group->first_mapping ? space->mappings[number - 1].mapping.end : start;
         if (!add_piece(builder, &(struct piece){before, start, VMARENA_NO_MAPPING, 0}) ||
             !add_mapping(builder, space, number))
             return false;
@@ -209,16 +210,16 @@ unsigned vmarena_group_rows(const struct vmarena_layout *layout, const struct vm
 
 void vmarena_group_title(const struct vmarena_space *space, const struct vmarena_group *group,
                          char title[VMARENA_TITLE_SIZE]) {
-    const struct vmarena_mapping *is = &space->mappings[group->first_mapping].is;
+    const struct vmarena_mapping *base = &space->mappings[group->first_mapping].mapping;
     const char *others = group->mixed && group->mapping_count > 1 ? " and others" : "";
     char number[32], objects[64] = "";
-    if (is->objects != 0)
-        (void)snprintf(objects, sizeof objects, ", %s object%s", vmarena_grouped(is->objects, number),
-                       is->objects == 1 ? "" : "s");
-    if (is->owner == VMARENA_OWNER_NONE)
-        (void)snprintf(title, VMARENA_TITLE_SIZE, "%s%s", is->name[0] != '\0' ? is->name : "anonymous", others);
+    if (base->objects != 0)
+        (void)snprintf(objects, sizeof objects, ", %s object%s", vmarena_grouped(base->objects, number),
+                       base->objects == 1 ? "" : "s");
+    if (base->owner == VMARENA_OWNER_NONE)
+        (void)snprintf(title, VMARENA_TITLE_SIZE, "%s%s", base->name[0] != '\0' ? base->name : "anonymous", others);
     else
-        (void)snprintf(title, VMARENA_TITLE_SIZE, "%s \"%s\"%s%s", vmarena_owner_kind(is->owner), is->owner_name,
+        (void)snprintf(title, VMARENA_TITLE_SIZE, "%s \"%s\"%s%s", vmarena_owner_kind(base->owner), base->owner_name,
                        objects, others);
 }
 

@@ -50,21 +50,21 @@ static void print_owner(const struct vmarena_mapping *mapping) {
 
 static void print_row(const struct vmarena_tool_mapping *mapping, const struct options *options) {
     char perm[5];
-    const struct vmarena_mapping *is = &mapping->is;
-    if (options->color) printf("\033[%sm", vmarena_permission_color(vmarena_permission(is->prot)));
-    printf("%08llx-%08llx", (unsigned long long)is->start, (unsigned long long)is->end);
-    printf(" %10llu %s", (unsigned long long)((is->end - is->start) / 1024),
-           vmarena_permissions(is->prot, is->shared, perm));
+    const struct vmarena_mapping *base = &mapping->mapping;
+    if (options->color) printf("\033[%sm", vmarena_permission_color(vmarena_permission(base->prot)));
+    printf("%08llx-%08llx", (unsigned long long)base->start, (unsigned long long)base->end);
+    printf(" %10llu %s", (unsigned long long)((base->end - base->start) / 1024),
+           vmarena_permissions(base->prot, base->shared, perm));
     if (options->pages) print_sums(&mapping->pages);
-    printf(" %8llx  ", (unsigned long long)is->offset);
-    vmarena_print_plain(stdout, is->name);
-    print_owner(is);
+    printf(" %8llx  ", (unsigned long long)base->offset);
+    vmarena_print_plain(stdout, base->name);
+    print_owner(base);
     puts(options->color ? "\033[0m" : "");
 }
 
 static int print_table(const struct vmarena_space *space, const struct options *options) {
     uint64_t total = 0;
-    int width = space->count > 0 && space->mappings[space->count - 1].is.start >> 32 != 0 ? 25 : 17;
+    int width = space->count > 0 && space->mappings[space->count - 1].mapping.start >> 32 != 0 ? 25 : 17;
     printf("%d: ", (int)space->pid);
     vmarena_print_plain(stdout, space->title);
     printf("\n%-*s %10s %s", width, "range", "KiB", "perm");
@@ -72,7 +72,7 @@ static int print_table(const struct vmarena_space *space, const struct options *
     printf(" %8s  %s\n", "offset", "name");
     for (size_t i = 0; i < space->count; i++) {
         print_row(&space->mappings[i], options);
-        total += space->mappings[i].is.end - space->mappings[i].is.start;
+        total += space->mappings[i].mapping.end - space->mappings[i].mapping.start;
     }
     printf("%-*s %10llu     ", width, "total", (unsigned long long)(total / 1024));
     if (options->pages) print_sums(&space->total);
@@ -107,27 +107,27 @@ static void print_json_sums(const struct vmarena_tool_sums *sums, unsigned known
 
 static void print_json_mapping(const struct vmarena_tool_mapping *mapping, const struct vmarena_space *space) {
     char perm[5];
-    const struct vmarena_mapping *is = &mapping->is;
+    const struct vmarena_mapping *base = &mapping->mapping;
     putchar('{');
-    print_json_address("start", is->start);
+    print_json_address("start", base->start);
     putchar(',');
-    print_json_address("end", is->end);
-    print_json_number("size", is->end - is->start);
-    printf(",\"permissions\":\"%s\"", vmarena_permissions(is->prot, is->shared, perm));
-    print_json_number("offset", is->offset);
-    printf(",\"device\":\"%02x:%02x\"", is->device_major, is->device_minor);
-    print_json_number("inode", is->inode);
+    print_json_address("end", base->end);
+    print_json_number("size", base->end - base->start);
+    printf(",\"permissions\":\"%s\"", vmarena_permissions(base->prot, base->shared, perm));
+    print_json_number("offset", base->offset);
+    printf(",\"device\":\"%02x:%02x\"", base->device_major, base->device_minor);
+    print_json_number("inode", base->inode);
     printf(",\"name\":");
-    vmarena_print_json(stdout, is->name);
-    if (space->looked) print_json_sums(&mapping->pages, space->known);
-    if (is->owner != VMARENA_OWNER_NONE) {
-        printf(",\"owner\":{\"kind\":\"%s\",\"name\":", vmarena_owner_kind(is->owner));
-        vmarena_print_json(stdout, is->owner_name);
+    vmarena_print_json(stdout, base->name);
+    if (space->has_pages) print_json_sums(&mapping->pages, space->known);
+    if (base->owner != VMARENA_OWNER_NONE) {
+        printf(",\"owner\":{\"kind\":\"%s\",\"name\":", vmarena_owner_kind(base->owner));
+        vmarena_print_json(stdout, base->owner_name);
         putchar(',');
-        print_json_address("start", is->owner_start);
+        print_json_address("start", base->owner_start);
         putchar(',');
-        print_json_address("end", is->owner_end);
-        print_json_number("objects", is->objects);
+        print_json_address("end", base->owner_end);
+        print_json_number("objects", base->objects);
         putchar('}');
     }
     putchar('}');

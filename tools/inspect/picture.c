@@ -30,17 +30,18 @@ static void write_number(FILE *out, const char *key, uint64_t value) {
 
 static void write_mapping(FILE *out, const struct vmarena_tool_mapping *mapping) {
     char perm[5], owner[512];
-    const struct vmarena_mapping *is = &mapping->is;
-    fprintf(out, "{\"start\":\"%llx\",\"end\":\"%llx\",\"permissions\":\"%s\",\"name\":", (unsigned long long)is->start,
-            (unsigned long long)is->end, vmarena_permissions(is->prot, is->shared, perm));
-    vmarena_print_json(out, is->name);
-    if (is->owner != VMARENA_OWNER_NONE) {
-        (void)snprintf(owner, sizeof owner, "%s \"%s\"", vmarena_owner_kind(is->owner), is->owner_name);
+    const struct vmarena_mapping *base = &mapping->mapping;
+    fprintf(out,
+            "{\"start\":\"%llx\",\"end\":\"%llx\",\"permissions\":\"%s\",\"name\":", (unsigned long long)base->start,
+            (unsigned long long)base->end, vmarena_permissions(base->prot, base->shared, perm));
+    vmarena_print_json(out, base->name);
+    if (base->owner != VMARENA_OWNER_NONE) {
+        (void)snprintf(owner, sizeof owner, "%s \"%s\"", vmarena_owner_kind(base->owner), base->owner_name);
         fputs(",\"owner\":", out);
         vmarena_print_json(out, owner);
     }
-    write_number(out, "objects", is->objects);
-    write_number(out, "offset", is->offset);
+    write_number(out, "objects", base->objects);
+    write_number(out, "offset", base->offset);
     write_number(out, "resident", mapping->pages.resident);
     write_number(out, "dirty", mapping->pages.dirty);
     write_number(out, "shared", mapping->pages.shared);

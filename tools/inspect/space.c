@@ -37,13 +37,13 @@ static int add_mapping(const struct vmarena_mapping *mapping, void *arg) {
     struct vmarena_space *space = arg;
     if (!make_room(&space->mappings, &space->room, space->count + 1, sizeof space->mappings[0])) return -ENOMEM;
     struct vmarena_tool_mapping *added = &space->mappings[space->count];
-    *added = (struct vmarena_tool_mapping){.is = *mapping};
-    if (!keep(space, &added->is.name) || !keep(space, &added->is.owner_name)) return -ENOMEM;
+    *added = (struct vmarena_tool_mapping){.mapping = *mapping};
+    if (!keep(space, &added->mapping.name) || !keep(space, &added->mapping.owner_name)) return -ENOMEM;
     space->count++;
     return 0;
 }
 
-static void settle(const struct vmarena_space *space, const char **string) {
+static void offset_to_pointer(const struct vmarena_space *space, const char **string) {
     *string = space->strings + (uintptr_t)*string;
 }
 
@@ -56,7 +56,7 @@ static void sum(struct vmarena_tool_sums *sums, uint64_t bytes, unsigned state) 
     if (state & VMARENA_PAGE_GUARD) sums->guard += bytes;
 }
 
-struct looking {
+struct page_reader {
     struct vmarena_space *space;
     size_t at; /* index of the mapping that contained the last run */
 };
@@ -72,25 +72,25 @@ static int add_part(struct vmarena_space *space, struct vmarena_tool_mapping *ma
 
 /* Runs may span several mappings; both are in ascending order. Pages that were mapped since belong to no mapping. */
 static int add_run(const struct vmarena_pages *pages, void *arg) {
-    struct looking *looking = arg;
-    struct vmarena_space *space = looking->space;
-    for (; looking->at < space->count; looking->at++) {
-        struct vmarena_tool_mapping *mapping = &space->mappings[looking->at];
+    struct page_reader *reader = arg;
+    struct vmarena_space *space = reader->space;
+    for (; reader->at < space->count; reader->at++) {
+        struct vmarena_tool_mapping *mapping = &space->mappings[reader->at];
         struct vmarena_pages part = *pages;
-        if (part.start < mapping->is.start) part.start = mapping->is.start;
-        if (part.end > mapping->is.end) part.end = mapping->is.end;
+        if (part.start < mapping->mapping.start) part.start = mapping->mapping.start;
+        if (part.end > mapping->mapping.end) part.end = mapping->mapping.end;
         int error = part.start < part.end ? add_part(space, mapping, part) : 0;
         if (error != 0) return error;
-        if (mapping->is.end > pages->end) break;
+        if (mapping->mapping.end > pages->end) break;
     }
     return 0;
 }
 
-static int look(struct vmarena_space *space) {
-    struct looking looking = {.space = space};
+static int read_pages(struct vmarena_space *space) {
+    struct page_reader reader = {.space = space};
     if (space->count == 0) return 0;
-    uint64_t start = space->mappings[0].is.start, end = space->mappings[space->count - 1].is.end;
-    return vmarena_residency(space->pid, start, end - start, 0, &space->known, add_run, &looking);
+    uint64_t start = space->mappings[0].mapping.start, end = space->mappings[space->count - 1].mapping.end;
+    return vmarena_residency(space->pid, start, end - start, 0, &space->known, add_run, &reader);
 }
 
 int vmarena_space_read(struct vmarena_space *space, pid_t pid, bool pages) {
@@ -98,11 +98,11 @@ int vmarena_space_read(struct vmarena_space *space, pid_t pid, bool pages) {
     vmarena_process_title(pid, space->title, sizeof space->title);
     int error = vmarena_maps(pid, add_mapping, space);
     for (size_t i = 0; i < space->count; i++) {
-        settle(space, &space->mappings[i].is.name);
-        settle(space, &space->mappings[i].is.owner_name);
+        offset_to_pointer(space, &space->mappings[i].mapping.name);
+        offset_to_pointer(space, &space->mappings[i].mapping.owner_name);
     }
-    if (error == 0 && pages) error = look(space);
-    space->looked = pages;
+    if (error == 0 && pages) error = read_pages(space);
+    space->has_pages = pages;
     if (error != 0) vmarena_space_free(space);
     return error;
 }
@@ -118,7 +118,8 @@ int vmarena_space_complain(const char *command, int error) {
 void vmarena_print_sums(FILE *out, const struct vmarena_space *space) {
     char text[32];
     uint64_t mapped = 0;
-    for (size_t i = 0; i < space->count; i++) mapped += space->mappings[i].is.end - space->mappings[i].is.start;
+    for (size_t i = 0; i < space->count; i++)
+        mapped += space->mappings[i].mapping.end - space->mappings[i].mapping.start;
     fprintf(out, "%s in ", vmarena_bytes(mapped, text));
     fprintf(out, "%s mapping%s: ", vmarena_grouped(space->count, text), space->count == 1 ? "" : "s");
     fprintf(out, "%s resident, ", vmarena_bytes(space->total.resident, text));

@@ -17,7 +17,7 @@ struct vmarena_tool_sums {
 };
 
 struct vmarena_tool_mapping {
-    struct vmarena_mapping is; /* its strings belong to the space */
+    struct vmarena_mapping mapping; /* its strings belong to the space */
     struct vmarena_tool_sums pages;
     size_t first_run, run_count; /* its part of the space's runs */
 };
@@ -32,7 +32,7 @@ struct vmarena_space {
     size_t run_count, run_room;
     char *strings;
     size_t string_bytes, string_room;
-    bool looked;    /* pages were requested and read */
+    bool has_pages; /* pages were requested and read */
     unsigned known; /* the states that the system reports */
     struct vmarena_tool_sums total;
 };

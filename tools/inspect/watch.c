@@ -102,7 +102,7 @@ static void draw_cell(struct screen *screen, const struct vmarena_space *space, 
     char text[16];
     bool guard = cell->state == VMARENA_PAGE_GUARD, mapped = cell->mapping != VMARENA_NO_MAPPING;
     enum vmarena_permission permission =
-        mapped ? vmarena_permission(space->mappings[cell->mapping].is.prot) : VMARENA_NOTHING;
+        mapped ? vmarena_permission(space->mappings[cell->mapping].mapping.prot) : VMARENA_NOTHING;
     set_color(screen, guard ? "31" : vmarena_permission_color(permission));
     if (cell->fold) printf("[%s%5s]", guard ? "×" : " ", vmarena_short_bytes(cell->end - cell->start, text));
     else fputs(glyph(screen, cell->state, cell->also, permission), stdout);
