@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The header in a program compiled with -fno-exceptions: results tell of failures, and the throwing names end the program.
+// The header in a program compiled with -fno-exceptions and -fno-rtti: results tell of failures, and the throwing names end the program.
 #include "vmarena.hpp"
 
 #include <sys/wait.h>
@@ -9,6 +9,9 @@
 
 #ifdef __cpp_exceptions
 #error "this is to be compiled without exceptions"
+#endif
+#ifdef __cpp_rtti
+#error "this is to be compiled without RTTI"
 #endif
 
 static int failures = 0;
@@ -30,6 +33,9 @@ int main() {
     auto caught = arena->catch_fault([&] { *static_cast<volatile char *>(object) = 1; });
     expect(caught && caught->kind == VMARENA_FAULT_PROTECTED, "a fault is caught");
     expect(arena->try_protect(1u << 20).code() == -EINVAL, "a wrong protection is a result");
+
+    vmar::arena_resource resource(*arena), same(*arena);
+    expect(resource.is_equal(resource) && !resource.is_equal(same), "a resource is equal to itself");
 
     pid_t child = fork();
     if (child == 0) {
