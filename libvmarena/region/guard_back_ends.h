@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What guard.c and the back ends that have files of their own share. */
+/* What the guards' interface and its back ends share. */
 #ifndef VMARENA_GUARD_BACK_ENDS_H
 #define VMARENA_GUARD_BACK_ENDS_H
 
@@ -18,7 +18,9 @@ struct vmarena_guard_back_end {
     int (*close)(struct vmarena_guards *guards, struct vmarena_guard_runs runs, const char **call);
 };
 
-extern const struct vmarena_guard_back_end vmarena_guard_userfault;
+extern const struct vmarena_guard_back_end vmarena_guard_marker, vmarena_guard_protect, vmarena_guard_userfault;
+
+static inline void vmarena_guard_note(_Atomic bool *fact) { atomic_store_explicit(fact, true, memory_order_relaxed); }
 
 /* Gives memory back. Locked memory refuses (-EINVAL): it stays as it is if it may not be unlocked. */
 int vmarena_guard_discard(struct vmarena_guards *guards, struct vmarena_prim_range run);
