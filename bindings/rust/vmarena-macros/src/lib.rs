@@ -2,22 +2,23 @@
 //! The attribute `#[vmarena::test]`; use it through the crate `vmarena` with its feature `test`.
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, TokenStream, TokenTree};
 
-/// A test whose fault is its failure, told in words.
+/// A test that a memory fault fails, with a report in words.
 ///
-/// ```ignore
-/// #[vmarena::test(b"", b"PNG", &large_file())]
+/// ```
+/// # fn my_parser(_: &[u8]) {}
+/// #[vmarena::test(b"", b"PNG", &vec![0; 100_000])]
 /// fn reads_no_byte_too_many(input: &[u8]) {
 ///     my_parser(input);
 /// }
 /// ```
 ///
-/// The function is run once for each input with its end against a guard page and once with its start. An input is whatever
-/// implements `vmarena::testing::Input`: slices, arrays, vectors and strings; the function takes `&[T]`, `&mut [T]`, `&str`
-/// or `&vmarena::Fenced<_>`. Without inputs the function takes no argument and is run once.
+/// The function runs twice for each input: with the input's end against a guard page, and with its start. An input is any
+/// expression whose type implements `vmarena::testing::Input`: slices, arrays, vectors and strings. The function takes
+/// `&[T]`, `&mut [T]`, `&str` or `&vmarena::Fenced<_>`. Without inputs it takes no argument and runs once.
 ///
-/// It runs in a process of its own, so that a fault, an abort or a stack overflow ends that one; what it said is the test's
-/// failure. With `VMARENA_TEST_HERE` in the environment it runs in the test program itself, for debuggers. `#[ignore]`,
-/// `#[should_panic]` and a result of `Result<(), E>` work as with `#[test]`.
+/// The test runs in a process of its own, so that a fault, an abort or a stack overflow ends only that process; its output
+/// becomes the test's failure. If `VMARENA_TEST_HERE` is set in the environment, it runs in the test program itself, for
+/// debuggers. `#[ignore]`, `#[should_panic]` and a result of type `Result<(), E>` work as with `#[test]`.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     match expand(&arguments, item) {
@@ -57,7 +58,7 @@ fn expand(arguments: &TokenStream, item: TokenStream) -> Result<TokenStream, Str
     Ok(head.chain(signature).chain([group(Delimiter::Brace, body)]).collect())
 }
 
-/// The caller's own tokens stay as they are, so that errors and stacks name their lines.
+/// The run of one input. The caller's tokens are kept, so that errors and stacks name their lines.
 fn run_with(input: TokenStream, name: &Ident) -> TokenStream {
     let arguments = tokens(&format!(", {:?}, |input| {name}(input)", input.to_string()));
     let input = [TokenTree::Punct(Punct::new('&', Spacing::Alone)), group(Delimiter::Parenthesis, input)];
@@ -74,7 +75,7 @@ fn group(delimiter: Delimiter, inner: TokenStream) -> TokenTree {
     TokenTree::Group(Group::new(delimiter, inner))
 }
 
-/// The attributes go to the test; the function itself keeps its name inside of it.
+/// Splits the item. The attributes go to the test, and the function becomes an item inside of it.
 fn parse(item: TokenStream) -> Result<Function, String> {
     let mut attributes = Vec::new();
     let mut tokens = item.into_iter().peekable();
