@@ -26,6 +26,8 @@
  *   -ERANGE everywhere: the range leaves the window.
  * - Functions that return int return 0 or a negative errno. On an error nothing has changed, and vmarena_explain() returns
  *   a sentence with the reason. -EBADF everywhere: the handle is NULL, or the view was closed.
+ * - In a child of fork(2) a view is the same file at the same place; a COPY_ON_WRITE view goes its own way there. With
+ *   VMARENA_DONT_FORK the view is absent: the child may close it, and everything else returns -EBADF.
  */
 #ifndef VMARENA_VIEW_H
 #define VMARENA_VIEW_H

@@ -151,6 +151,7 @@ static bool dispatch_fault(int signo, siginfo_t *info, void *context, int saved_
     struct vmarena_fault fault;
     vmarena_prim_fault_read(&fault, signo, info, context);
     struct vmarena_region *region = vmarena_registry_find((uintptr_t)fault.address);
+    if (region != NULL && vmarena_region_is_absent(region)) region = NULL;
     if (region == NULL && thread.top == NULL) return false;
     if (region != NULL && is_watched(&fault, region)) return true;
     attribute(&fault, region, outer);

@@ -466,6 +466,9 @@ void vmarena_prim_pool_unlock(void);
  */
 int vmarena_prim_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
+/* Another number in each child of fork(2) than in its parent. Signal-safe. */
+unsigned vmarena_prim_fork_generation(void);
+
 /* The calling thread's id as the system shows it (gettid(2)); asked for once and remembered. Signal-safe. */
 uint32_t vmarena_prim_thread_id(void);
 

@@ -27,6 +27,7 @@ static int map_parts(struct vmarena_region *region, const struct vmarena_region_
     region->policy = plan->policy;
     region->prot = VMARENA_READ | VMARENA_WRITE;
     region->committed = 0;
+    region->generation = vmarena_prim_fork_generation();
     return 0;
 }
 
@@ -43,10 +44,21 @@ int vmarena_region_reserve(struct vmarena_region *region, const struct vmarena_r
     return error;
 }
 
+bool vmarena_region_is_absent(const struct vmarena_region *region) {
+    return region->absent_in_child && region->generation != vmarena_prim_fork_generation();
+}
+
+static void unmap_guards(const struct vmarena_region *region) {
+    char *end = region->base + region->size;
+    (void)vmarena_prim_unmap(region->outer, (size_t)(region->base - region->outer));
+    (void)vmarena_prim_unmap(end, (size_t)(region->outer + region->outer_size - end));
+}
+
 void vmarena_region_release(struct vmarena_region *region) {
     vmarena_shared_table_remove(region);
     vmarena_registry_remove((uintptr_t)region->outer, (uintptr_t)region->outer + region->outer_size);
-    (void)vmarena_prim_unmap(region->outer, region->outer_size);
+    if (vmarena_region_is_absent(region)) unmap_guards(region);
+    else (void)vmarena_prim_unmap(region->outer, region->outer_size);
 }
 
 int vmarena_region_commit(struct vmarena_region *region, size_t bytes) {

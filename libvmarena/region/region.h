@@ -45,7 +45,7 @@ struct vmarena_region {
     char *outer; /* with the guards at the edges */
     size_t outer_size;
     size_t guard;              /* bytes of each guard */
-    size_t committed;          /* bytes from base on that are accessible (by prot) */
+    _Atomic size_t committed;  /* bytes from base on that are accessible (by prot); handlers of other threads read it */
     unsigned prot;             /* of the committed part */
     bool has_range_protection; /* a part of it may have another: see ranges.h */
     enum vmarena_commit_policy policy;
@@ -61,7 +61,8 @@ struct vmarena_region {
     char name[VMARENA_NAME_SIZE];
     size_t entry;         /* 1 + its number in the shared table; 0: none */
     bool userfault;       /* its guards are userfaultfd's; under the global lock */
-    bool absent_in_child; /* MADV_DONTFORK */
+    bool absent_in_child; /* MADV_DONTFORK, for a part of base..size at least */
+    unsigned generation;  /* of the process that reserved it (vmarena_prim_fork_generation) */
 };
 
 /* What to reserve. Sizes are in bytes and whole pages. */
@@ -77,7 +78,10 @@ struct vmarena_region_plan {
  */
 int vmarena_region_reserve(struct vmarena_region *region, const struct vmarena_region_plan *plan);
 
-/* Removes the region from the registry, then unmaps it. If it cannot be unmapped (it is sealed), it stays mapped. */
+/*
+ * Removes the region from the registry, then unmaps it. If it cannot be unmapped (it is sealed), it stays mapped. Of a region
+ * that is absent only the guards are unmapped: what lies between them is not ours.
+ */
 void vmarena_region_release(struct vmarena_region *region);
 
 /* Commits the first `bytes` from base on, more than are committed already, with the region's protection. */
@@ -85,6 +89,10 @@ int vmarena_region_commit(struct vmarena_region *region, size_t bytes);
 
 /* Changes the protection of the whole committed part and of what will be committed later. */
 int vmarena_region_protect(struct vmarena_region *region, unsigned prot);
+
+/* Whether this process is a child, or a child's child, of the one that the region's memory was kept to (VMARENA_DONT_FORK):
+ * anybody may have mapped something in its place. Signal-safe. */
+bool vmarena_region_is_absent(const struct vmarena_region *region);
 
 /* Whether [address, address + length) lies in [base, base + size). */
 bool vmarena_region_holds(const struct vmarena_region *region, const void *address, size_t length);

@@ -79,12 +79,13 @@ static void ask_for_huge(struct vmarena_view_record *record, const struct vmaren
     }
 }
 
-static int set_flags(const struct vmarena_view_record *record, const struct vmarena_view_place *place) {
+static int set_flags(struct vmarena_view_record *record, const struct vmarena_view_place *place) {
     unsigned flags = record->options.flags;
     int error = 0;
     if (flags & VMARENA_DONT_DUMP) error = vmarena_prim_advise(place->pages, place->length, VMARENA_PRIM_DONT_DUMP);
     if (error == 0 && (flags & VMARENA_DONT_FORK))
         error = vmarena_prim_advise(place->pages, place->length, VMARENA_PRIM_DONT_FORK);
+    if (error == 0 && (flags & VMARENA_DONT_FORK)) record->region.absent_in_child = true;
     if (error != 0) return vmarena_fail(-EOPNOTSUPP, "DONT_DUMP or DONT_FORK: this system refuses it for this memory");
     if (flags & VMARENA_LOCK) error = vmarena_view_lock_pages(place->pages, place->length);
     if (error == 0 && (flags & VMARENA_PREFAULT)) error = vmarena_view_populate_pages(place->pages, place->length);

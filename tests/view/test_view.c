@@ -704,6 +704,52 @@ static size_t resident(const struct vmarena_view *view) {
     return info.resident;
 }
 
+struct absent {
+    struct vmarena_view *view;
+    void *data; /* of the view, as the parent had it */
+};
+
+static void *map_in_place_of(const struct absent *absent, int prot) {
+    void *other = mmap(absent->data, page, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    CHECK(other == absent->data); /* free, and only in the child */
+    return other;
+}
+
+/* What the child maps there is its own: the view's calls leave it alone. */
+static void closes_an_absent_view(void *arg) {
+    const struct absent *absent = arg;
+    unsigned char *other = map_in_place_of(absent, PROT_READ | PROT_WRITE);
+    *other = 0x5a;
+    CHECK(vmarena_view_populate(absent->view, 0, 0) == -EBADF);
+    CHECK(strstr(vmarena_explain(), "VMARENA_DONT_FORK") != NULL);
+    CHECK(vmarena_view_move(absent->view, 0, 0) == -EBADF && vmarena_view_lock(absent->view, 0, 0) == -EBADF);
+    CHECK(*other == 0x5a);
+    vmarena_view_close(absent->view);
+    vmarena_view_close(absent->view);
+    CHECK(*other == 0x5a);
+}
+
+/* And a fault in it is not the library's to claim. */
+static void faults_in_place_of_an_absent_view(void *arg) {
+    void *other = map_in_place_of(arg, PROT_NONE);
+    CHECK(vmarena_fault_reassert() == 0);
+    (void)vmarena_try(peek_body, other, NULL);
+}
+
+static void test_absent_in_a_child(void **state) {
+    (void)state;
+    struct absent absent;
+    int fd = make_file(3 * page);
+    struct vmarena_view_options options = {.flags = VMARENA_DONT_FORK, .name = "absent"};
+    assert_int_equal(vmarena_view_open_fd(&absent.view, fd, &options), 0);
+    absent.data = absent.view->data;
+    assert_runs(closes_an_absent_view, &absent);
+    assert_dies(faults_in_place_of_an_absent_view, &absent, SIGSEGV);
+    assert_int_equal(vmarena_view_populate(absent.view, 0, 0), 0);
+    vmarena_view_close(absent.view);
+    close(fd);
+}
+
 /* As on Linux before 5.14, with the fault handlers displaced: pages that were cut off give an error and no signal. */
 static void populates_a_cut_view(void *arg) {
     struct vmarena_view *view;
@@ -953,6 +999,7 @@ int main(void) {
         cmocka_unit_test(test_moving_while_it_shrinks),
         cmocka_unit_test(test_descriptors_that_cannot_read),
         cmocka_unit_test(test_what_is_read_ends_with_the_file),
+        cmocka_unit_test(test_absent_in_a_child),
         cmocka_unit_test(test_populate_without_handlers),
         cmocka_unit_test(test_populate_and_lock),
         cmocka_unit_test(test_advice),

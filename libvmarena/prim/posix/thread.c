@@ -53,8 +53,13 @@ static void after_fork(void) {
     (void)pthread_mutex_unlock(&global);
 }
 
+static unsigned fork_generation;
+
+unsigned vmarena_prim_fork_generation(void) { return fork_generation; }
+
 static void after_fork_in_child(void) {
     thread_id = 0; /* the child's one thread has another */
+    fork_generation++;
     after_fork();
 }
 
