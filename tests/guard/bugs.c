@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs with one bug each, and the same without it: `bugs NAME bad`, `bugs NAME good`; `bugs all good`: all that do not
- * take long, one after the other. test_bugs knows what is to be reported of each; it finds lines by the comments "at: NAME", "alloc: NAME", "free: NAME". Compiled with -O2: pointers go
- * through pass(), whose result the compiler cannot know, so that no access is optimised away.
+ * Programs with one bug each, and the same programs without it: `bugs NAME bad`, `bugs NAME good`; `bugs all good` runs all
+ * short ones in turn. test_bugs knows the report of each, and finds lines by the comments "at: NAME", "alloc: NAME" and
+ * "free: NAME". They are compiled with -O2; pointers go through pass(), whose result the compiler cannot know, so that no
+ * access is optimised away.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,9 +21,9 @@ static __attribute__((noinline)) void *pass(void *pointer) {
 }
 
 static volatile char sink;
-static size_t extra; /* 1 for bad, 0 for good: what a bug adds */
+static size_t extra; /* 1 for bad, 0 for good; added to sizes and offsets */
 
-/* Not inlined, and nothing moved out of it either. */
+/* Neither inlined nor moved by the compiler. */
 #if defined(__has_attribute) && __has_attribute(noipa)
 #define APART __attribute__((noipa))
 #else
@@ -63,7 +64,7 @@ static void write_past_1(void) { write_past(1); }
 static void write_past_8(void) { write_past(8); }
 static void write_past_4096(void) { write_past(4096); }
 
-/* 20 bytes aligned to 16 leave 12 of slack. */
+/* 20 bytes with an alignment of 16 leave 12 bytes of slack. */
 static void write_into_slack(void) {
     char *object = make(20);
     touch_write(object + 19 + 2 * extra);
@@ -236,7 +237,7 @@ static void in_read(void) {
     drop(object);
 }
 
-/* ---- nothing of the heap's ---- */
+/* ---- outside the heap ---- */
 
 static void null_read(void) {
     char *object = make(48);

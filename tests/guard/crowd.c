@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd THREADS OPERATIONS [fork]: threads allocate, write, resize, hand to each other and free objects of mixed sizes.
- * Each object begins with its size and ends with a mark, which whoever gets it checks: a lost or mixed-up object is seen.
- * fork: meanwhile children are forked that go on allocating. Prints what it did; any damage aborts.
+ * crowd THREADS OPERATIONS [fork]: threads allocate, write, resize, exchange and free objects of mixed sizes. Each object
+ * begins with its size and ends with a mark, which the receiving thread checks, so that lost or mixed-up objects are found.
+ * With fork, children are forked meanwhile and continue to allocate. Prints the number of lost objects; damage aborts.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define SHELF 1024
-static _Atomic(unsigned char *) shelf[SHELF]; /* where objects change hands */
+static _Atomic(unsigned char *) shelf[SHELF]; /* objects on their way to another thread */
 static _Atomic size_t made, ended;
 static size_t operations;
 
@@ -84,7 +84,7 @@ static void *work(void *number) {
     return NULL;
 }
 
-/* In the middle of it all: the child's heap must be whole, whatever the other threads were doing. */
+/* The child's heap must be consistent, whatever the other threads were doing. */
 static void fork_one(void) {
     int status;
     pid_t child = fork();

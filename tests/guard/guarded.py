@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of `vmarena guard` share: running it, and TAP."""
+"""Helpers for the tests of `vmarena guard`: running it, and TAP."""
 import re
 import signal
 import subprocess

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What test_hostile runs under guard: a program that writes to the report channel, and one whose names are chosen to be
- * obeyed by a terminal, a browser or a parser.
+ * Programs that test_hostile runs under guard: they write to the report channel, or have names that a terminal, a browser or
+ * a parser would interpret.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -79,7 +79,7 @@ static void set_long(struct vmarena_report *r) {
         for (size_t i = 0; i < VMARENA_REPORT_FRAMES; i++) stacks[s]->frames[i].module = 1;
     }
 }
-/* A file that would be waited for. */
+/* A FIFO, or another file. */
 static void set_fifo(struct vmarena_report *r) {
     r->access_stack.count = 1;
     r->access_stack.frames[0].module = 1;
@@ -134,7 +134,7 @@ static int scribble_at_random(const char *seed) {
     return 3;
 }
 
-/* A process that outlives the program holds the word still that the command waits on. */
+/* A process that outlives the program keeps restoring the word that the command waits on. */
 static int freeze_events(const char *unused) {
     struct vmarena_channel *channel = find_channel();
     (void)unused;
@@ -173,7 +173,7 @@ static int one_error(const char *unused) {
     return 3;
 }
 
-/* Through a link of another name the program's own environment says what to do; a setuid program's says nothing. */
+/* Prints whether the kernel distrusts the environment. */
 static int secure(const char *unused) {
     (void)unused;
     free(pass(malloc(10)));

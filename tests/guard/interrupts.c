@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What test_interrupts runs under guard: fork(), and signal handlers, at the moments that are hardest to bear. The moments
- * are forced: the functions of the C library that the preloaded malloc calls are replaced here, by a program that is linked
- * with -rdynamic, and they stop, or raise a signal, where a test says so.
+ * Programs that test_interrupts runs under guard: fork() and signal handlers at the worst moments. The moments are forced:
+ * this program, which is linked with -rdynamic, replaces functions of the C library that the preloaded malloc calls, and they
+ * stop or raise a signal when a test says so.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ static __attribute__((noinline)) void overrun(void) {
     free(object);
 }
 
-/* No child outlives a hang: SIGALRM ends it, too. */
+/* SIGALRM ends a child that hangs, too. */
 static pid_t fork_with_alarm(void) {
     pid_t child = fork();
     if (child == 0) alarm(10);
@@ -47,7 +47,7 @@ static int status_of(pid_t child) {
 
 static char *volatile outside; /* allocated before, freed at the moment */
 
-/* volatile: the compiler takes it that malloc() looks at no variable of ours. */
+/* volatile: the compiler assumes that malloc() reads no variable of the program. */
 static _Thread_local volatile bool armed, stops;
 static volatile int countdown; /* calls until SIGUSR1 is raised */
 static sem_t stopped, go_on;
@@ -115,7 +115,7 @@ int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(
     return real(before, parent, child, object);
 }
 
-/* The thread sleeps in the kernel. */
+/* Waits until the thread sleeps in the kernel. */
 static void wait_until_it_sleeps(pid_t thread) {
     char path[64], text[256];
     (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
@@ -221,7 +221,7 @@ static void do_many(void) {
 }
 static void (*const operations[])(void) = {do_malloc, do_realloc, do_free, do_large, do_free, do_many};
 
-/* Each operation, interrupted at its first moment, at its second and so on. */
+/* Interrupts each operation at its first moment, then at its second and so on. */
 static int interrupted(void) {
     int moments = 0, children = 0;
     (void)signal(SIGUSR1, use_malloc);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocating at every moment of a program's life: before main and after exit, in handlers of fork, thread ends and
- * signals, while libraries come and go. Whatever was allocated at one moment is freed at another. The first argument
- * names a library to load; a second one, "bad", adds an overrun in the last moment of all.
+ * Allocates at every stage of a program's life: before main and after exit, in handlers of fork, of thread exit and of
+ * signals, and while libraries are loaded and unloaded. Objects are freed at other stages than they were allocated. The
+ * first argument names a library to load; a second one, "bad", adds an overrun at the very end.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -78,7 +78,7 @@ static pthread_key_t key;
 static void end_of_thread(void *object) {
     static _Thread_local int rounds;
     free(object);
-    if (++rounds < 3) (void)pthread_setspecific(key, make()); /* destructors run again */
+    if (++rounds < 3) (void)pthread_setspecific(key, make()); /* so that destructors run again */
 }
 static void *thread(void *object) {
     free(object);
@@ -99,7 +99,7 @@ static void threads(void) {
     (void)pthread_attr_destroy(&small);
 }
 
-/* ---- signals: handlers that fault themselves, on a stack of their own ---- */
+/* ---- signals: handlers that fault, on an alternate stack ---- */
 
 static void handler(int signo) {
     (void)signo;
@@ -128,7 +128,7 @@ static void libraries(const char *name) {
         if (plug == NULL) abort();
         free(plug(make()));
         dlclose(library);
-        (void)dlsym(RTLD_DEFAULT, "no_such_function"); /* its error message is allocated */
+        (void)dlsym(RTLD_DEFAULT, "no_such_function"); /* allocates its error message */
     }
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Preloaded into the command: what may happen to it at a moment that cannot be waited for.
+ * Preloaded into the command, to force what may happen at a certain moment.
  *
  *      END_EARLY=1            the child of `vmarena stat` ends before it says anything
  *      TRUNCATE_MAPPED=FILE   the file is emptied as soon as it is mapped

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What test_command runs under guard: small programs that show one thing of the command each. */
+/* Small programs that test_command runs under guard, each for one feature of the command. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +55,7 @@ static int repeated(char **arguments) {
     return 3;
 }
 
-/* 4^levels places, as their stacks have it. */
+/* Makes 4^levels errors with different stacks. */
 static __attribute__((noinline)) void spread(int levels) {
     if (levels == 0) {
         overrun();
@@ -86,7 +86,7 @@ static int count(char **arguments) {
     return 0;
 }
 
-/* More than there is: each is refused. */
+/* Requests that exceed the address space: each is refused. */
 static int huge(char **arguments) {
     static const size_t sizes[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 4};
     (void)arguments;
@@ -96,13 +96,13 @@ static int huge(char **arguments) {
     return 0;
 }
 
-/* An address that is no address on x86-64: its upper bits differ. */
+/* Not a canonical address on x86-64: its upper bits differ. */
 static int non_canonical(char **arguments) {
     (void)arguments;
     return *(volatile char *)pass((void *)(uintptr_t)UINT64_C(0x6161616161616161));
 }
 
-/* As count, in a process that locks its memory first. */
+/* As count, in a process that first locks its memory. */
 static int locked(char **arguments) {
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) return 4;
     return count(arguments);
@@ -131,7 +131,7 @@ static int wait_signal(char **arguments) {
     return 0;
 }
 
-/* Open descriptors and the handlers' visible state: what the program sees is what it would see without us. */
+/* Prints what the program sees of its descriptors and signal handlers, which must be the same as without guard. */
 static int inside(char **arguments) {
     struct sigaction action;
     (void)arguments;
@@ -142,7 +142,7 @@ static int inside(char **arguments) {
     return 0;
 }
 
-/* A library that is to take its functions from its own dependencies first, before what is preloaded. */
+/* Loads a library that would bind to its own dependencies before preloaded libraries. */
 static int deepbind(char **arguments) {
     void *library = dlopen(arguments[0], RTLD_NOW | RTLD_DEEPBIND);
     char *(*plug)(char *) = library == NULL ? NULL : (char *(*)(char *))dlsym(library, "vmarena_test_plug");
@@ -179,7 +179,7 @@ static int own_handler(char **arguments) {
     if (sigaction(SIGSEGV, &action, &before) != 0 || before.sa_handler != jump) return 2;
     shut[0] = 5;
     printf("opened %d\n", shut[0]);
-    overrun(); /* ours, whoever's handler is behind */
+    overrun(); /* reported, although the program has a handler */
     return 0;
 }
 

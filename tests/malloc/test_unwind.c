@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walks over the stack, held against what each function knows of its own caller: the walk finds return addresses by tables,
- * and remembers walks that it made; the functions here are called again and again from other places at the same depth, with
- * frames of any size.
+ * Walks over the stack, compared with the return address that each function knows itself. Walks are cached, so the functions
+ * are called repeatedly from different places at the same depth, with frames of different sizes.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -35,7 +34,7 @@ static unsigned next(struct shadow *shadow) {
 
 #define APART __attribute__((noinline))
 
-/* The walk begins at the caller of this function, as malloc's does at malloc's. */
+/* The walk starts at the caller of this function, as malloc's starts at the caller of malloc. */
 APART static void look(struct shadow *shadow, size_t count) {
     struct vmarena_prim_frame frame;
     void *pcs[DEPTH + 8];
@@ -53,7 +52,7 @@ APART static void look(struct shadow *shadow, size_t count) {
 typedef void function(struct shadow *shadow, int levels);
 static function plain, wide, with_rbp;
 
-/* Deeper, by one of several calls at one of several places, or no further. */
+/* Calls one of several functions at one of several places, or returns. */
 #define BODY                                                                                                           \
     shadow->pcs[shadow->depth++] = __builtin_return_address(0);                                                        \
     if (levels == 0) look(shadow, next(shadow) % 4 == 0 ? DEPTH + 8 : 12 + next(shadow) % 2 * 4);                      \
@@ -80,7 +79,7 @@ APART static void wide(struct shadow *shadow, int levels) {
     __asm__ volatile("" : : "r"(room) : "memory");
     BODY;
 }
-/* A frame whose size only the run knows is found by the frame pointer. */
+/* The size of this frame is known only at run time, so that it is found by the frame pointer. */
 APART static void with_rbp(struct shadow *shadow, int levels) {
     char *room = __builtin_alloca(16 + next(shadow) % 3 * 16);
     __asm__ volatile("" : : "r"(room) : "memory");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* holder WHAT...: makes memory of these kinds, says "ready" (or "skip: why not"), and waits until its input ends. */
+/* holder KIND...: maps memory of these kinds, prints "ready" (or "skip: REASON"), and waits until its input ends. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,7 @@ static char *map(size_t size) {
 }
 
 static void hold_arena(void) {
-    struct vmarena_options options = {.name = "<tokens> & \"more\""}; /* what markup must not take for its own */
+    struct vmarena_options options = {.name = "<tokens> & \"more\""}; /* characters that markup must escape */
     memset(take(make(options), 1000000), 1, 1000000);
 }
 
@@ -51,7 +51,7 @@ static void hold_fenced(void) {
     for (int i = 0; i < 100; i++) take(arena, 5000)[0] = 1;
 }
 
-/* More than one cell a page would do for. */
+/* Too many pages for a cell each. */
 static void hold_many_fenced(void) {
     struct vmarena_options options = {.name = "many", .fence = VMARENA_FENCE_END};
     struct vmarena *arena = make(options);
@@ -71,7 +71,7 @@ static void hold_view(void) {
     if (vmarena_view_populate(view, 0, 0) != 0) fail("populate");
 }
 
-/* 30,000 mappings: no two neighbours alike. */
+/* 30,000 mappings, of which no two neighbours are equal. */
 static void hold_many(void) {
     char *pages = map(30000 * page);
     for (size_t i = 0; i < 30000; i++) {
@@ -80,7 +80,7 @@ static void hold_many(void) {
     }
 }
 
-/* The same, of two names in turn. */
+/* The same with two alternating names. */
 static void hold_names(void) {
     char *pages = map(30000 * page);
     int fd = memfd_create("name", MFD_CLOEXEC);
@@ -110,7 +110,7 @@ static void hold_huge(void) {
     if (stats.huge == 0) skip("the system gives no huge pages");
 }
 
-/* Written, then shared with a child; and pages of zeroes. */
+/* Pages that are written and then shared with a child, and zero pages. */
 static void hold_shared(void) {
     char *pages = map(20 * page);
     volatile char byte = 0;

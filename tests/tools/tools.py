@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of the commands that look at processes share."""
+"""Helpers for the tests of the commands that inspect processes."""
 import contextlib
 import json
 import os
@@ -16,7 +16,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 
 def report(names):
-    """Runs all functions test_NAME of a module in order."""
+    """Runs all functions test_NAME of a module in their order."""
     guarded.report([(name[5:].replace("_", " "), value) for name, value in names.items() if name.startswith("test_")])
 
 
@@ -33,7 +33,7 @@ def refused(code, line, *arguments, **more):
 
 @contextlib.contextmanager
 def holding(*kinds, stop=True):
-    """A process with memory of these kinds, standing still."""
+    """A stopped process with memory of these kinds."""
     with subprocess.Popen([HOLDER, *kinds], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
         if line.startswith("skip: "):
@@ -49,7 +49,7 @@ def holding(*kinds, stop=True):
 
 
 def ended():
-    """The number of a process that was."""
+    """The number of a process that has ended."""
     with subprocess.Popen(["true"]) as process:
         process.wait()
     return process.pid
