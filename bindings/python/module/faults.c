@@ -94,13 +94,17 @@ static PyObject *fault_reassert(PyObject *module, PyObject *unused) {
 static int record_fd = -1;  /* send_faults() */
 static int pending_fd = -1; /* report_faults(), before there is anything that could fault */
 
-/* In the signal handler. A guarded operation, where one is open, gets its fault as ever. */
+/*
+ * In the signal handler. A guarded operation, where one is open, gets its fault as ever. Otherwise the fault goes on to
+ * faulthandler, which writes Python's traceback, and the process dies of it.
+ */
 static bool send_record(const struct vmarena_fault *fault, void *arg) {
     (void)arg;
     if (vmarena_scope_top() != NULL) return false;
     char record[1 + sizeof *fault] = {'F'};
     memcpy(record + 1, fault, sizeof *fault);
-    _exit(write(record_fd, record, sizeof record) == (ssize_t)sizeof record ? 0 : 1);
+    if (write(record_fd, record, sizeof record) != (ssize_t)sizeof record) _exit(1);
+    return false;
 }
 
 static int set_repair(const Handle *handle, vmarena_fault_fn *function, void *arg) {
@@ -137,12 +141,14 @@ static PyObject *report_faults(PyObject *module, PyObject *args) {
 }
 
 /*
- * send_faults(fd): from now on such a fault, in memory of any handle, open or to come, writes its record to fd and ends
- * the process: a child that was made for a call.
+ * send_faults(fd): from now on such a fault, in memory of any handle, open or to come, writes its record to fd and no
+ * report: in a child that was made for a call.
  */
 static PyObject *send_faults(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "i:send_faults", &record_fd)) return NULL;
-    int error = vmarena_py_each_open(vmarena_py_watch);
+    pending_fd = -1;
+    int error = vmarena_report_faults(-1);
+    if (error == 0) error = vmarena_py_each_open(vmarena_py_watch);
     return error != 0 ? vmarena_py_error(vmarena_py_state(module), error) : Py_NewRef(Py_None);
 }
 

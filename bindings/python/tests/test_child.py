@@ -127,7 +127,9 @@ try: vmarena.call(body)
 except vmarena.Fault as fault: print(fault.kind, fault.distance)
 """
     done = python(program)
-    assert (done.stdout, done.stderr, done.returncode) == ("overrun 1\n", "", 0)
+    assert (done.stdout, done.returncode) == ("overrun 1\n", 0)
+    # What the function itself turned on writes where it was told to.
+    assert done.stderr.count("Fatal Python error: Segmentation fault") == (when == "in the child")
 
 
 def quiet(function):
@@ -148,6 +150,36 @@ def test_crash_elsewhere_tells_the_signal(planted):
     with pytest.raises(Crash) as caught:
         vmarena.call(quiet(os.abort))
     assert caught.value.signal == signal.SIGABRT
+
+
+@pytest.mark.parametrize("crash", ["read_null", "sum_bytes"])
+def test_the_stack_of_the_child(planted, crash):
+    """Of a fault and of a crash: the frames of the function that was called, and no others."""
+    memory = vmarena.fenced(b"1234")
+
+    def inner():
+        getattr(planted, crash)(pointer(memory), 4)
+
+    def body():
+        inner()
+
+    with pytest.raises((Fault, Crash)) as caught:
+        vmarena.call(body)
+    first, *frames = caught.value.__notes__[-1].splitlines()
+    assert first == "In the child process (most recent call first):"
+    assert [frame.split(" in ")[-1] for frame in frames] == ["inner", "body"]
+    assert all(f'"{__file__}"' in frame for frame in frames)
+
+
+def test_no_core_dump(planted, tmp_path, python):
+    done = python(f"""
+import ctypes, os, resource, vmarena
+os.chdir({str(tmp_path)!r})
+resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+try: vmarena.call(ctypes.CDLL({planted._name!r}).read_null)
+except vmarena.Crash as crash: print(crash.signal.name, resource.getrlimit(resource.RLIMIT_CORE)[0])
+""")
+    assert (done.stdout, done.stderr) == ("SIGSEGV -1\n", "") and os.listdir(tmp_path) == []
 
 
 def test_a_signal_sent_is_no_fault():

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import pickle
+import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -24,6 +28,7 @@ Result = TypeVar("Result")
 # What comes down the pipe: a fault's record, written by the signal handler; or a pickled result or exception with its
 # traceback in words, and what became of the memories.
 _FAULT, _RESULT, _EXCEPTION = b"F", b"R", b"E"
+_PLUGIN = os.path.join(os.path.dirname(__file__), "pytest_plugin.py")
 
 
 class Crash(Exception):
@@ -45,7 +50,7 @@ def call(function: Callable[..., Result], /, *args: Any, timeout: float | None =
     """function(*args, **kwargs) in a forked child process; its result comes back pickled.
 
     A fault in the memory of an arena or view (its guards, what was freed, what is protected) raises Fault here. A crash
-    elsewhere raises Crash with the signal. An exception is raised here, with the child's traceback in a note. What the
+    elsewhere raises Crash with the signal. Both have Python's stack at that moment in a note. An exception is raised here, with the child's traceback in a note. What the
     function changes in memory stays in the child. timeout is in seconds: the child is killed, and TimeoutError raised.
     """
     __tracebackhide__ = True
@@ -63,21 +68,31 @@ def call_with(
     __tracebackhide__ = True
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"timeout must be a number of seconds, not {timeout}")
-    reader, writer = os.pipe()
-    child = _fork()
-    if child == 0:
-        _run(writer, memories, function, args, kwargs)
-    os.close(writer)
-    try:
-        message = _receive(reader, child, timeout)
-    except BaseException:
-        os.kill(child, signal.SIGKILL)
-        raise
-    finally:
-        os.close(reader)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    result: Result = _take(message, status, memories, _name(function))
-    return result
+    with tempfile.TemporaryFile() as trace:
+        reader, writer = os.pipe()
+        child = _fork()
+        if child == 0:
+            _run(writer, trace.fileno(), memories, function, args, kwargs)
+        os.close(writer)
+        try:
+            message = _receive(reader, child, timeout)
+        except BaseException:
+            os.kill(child, signal.SIGKILL)
+            raise
+        finally:
+            os.close(reader)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        trace.seek(0)  # the child moved the offset, which is both's
+        result: Result = _take(message, status, memories, _name(function), _stack(trace.read().decode()))
+        return result
+
+
+def _stack(traceback: str) -> str:
+    """Of what faulthandler wrote, the frames of the function that was called."""
+    lines = [line for line in traceback.splitlines() if line.startswith("  File ")]
+    ours = next((index for index, line in enumerate(lines) if line.startswith(f'  File "{__file__}"')), len(lines))
+    frames = [line for line in lines[:ours] if f'"{_PLUGIN}"' not in line]
+    return "\n".join(["In the child process (most recent call first):", *frames]) if frames else ""
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -129,15 +144,16 @@ def _receive(reader: int, child: int, timeout: float | None) -> bytes:
             os.close(ended)
 
 
-def _take(message: bytes, status: int, memories: Sequence[Memory], name: str) -> Any:
+def _take(message: bytes, status: int, memories: Sequence[Memory], name: str, stack: str) -> Any:
     __tracebackhide__ = True
     tag, body = message[:1], message[1:]
     if tag == _FAULT:
         fault = Fault(_c.decode_fault(body))
         fault.add_note(f"in {fault.place or name}, which {name} called" if fault.place else f"in {name}")
-        raise fault
+        raise _with_stack(fault, stack)
     if status < 0:
-        raise Crash(f"{name} was killed by {signal.Signals(-status).name}, outside of guarded memory", status)
+        words = f"{name} was killed by {signal.Signals(-status).name}, outside of guarded memory"
+        raise _with_stack(Crash(words, status), stack)
     if not tag or status != 0:
         raise Crash(f"{name} ended its process with status {status}", status)
     if tag == _EXCEPTION:
@@ -150,11 +166,18 @@ def _take(message: bytes, status: int, memories: Sequence[Memory], name: str) ->
     return result
 
 
+def _with_stack(error: Exception, stack: str) -> Exception:
+    if stack:
+        error.add_note(stack)
+    return error
+
+
 # ---- in the child ----------------------------------------------------------------------------------------------------
 
 
 def _run(
     writer: int,
+    trace: int,
     memories: Sequence[Memory],
     function: Callable[..., Any],
     args: Sequence[Any],
@@ -162,12 +185,20 @@ def _run(
 ) -> NoReturn:
     """Ends the process without what a normal end runs: exit functions and buffered files are the parent's."""
     try:
+        faulthandler.enable(trace, all_threads=False)
+        _drop_cores()
         _send(writer, _answer(writer, memories, function, args, kwargs))
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
     finally:
         os._exit(0)
+
+
+def _drop_cores() -> None:
+    """A limit of 1 byte keeps the kernel from writing a core dump, to a file or to a program: core(5)."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (1, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _answer(
