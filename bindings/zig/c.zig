@@ -149,6 +149,7 @@ pub extern fn vmarena_read(address: usize, value: *anyopaque, size: usize, fault
 pub extern fn vmarena_write(address: usize, value: *const anyopaque, size: usize, fault: ?*Fault) c_int;
 pub const FaultFn = fn (fault: *const Fault, arg: ?*anyopaque) callconv(.c) bool;
 pub extern fn vmarena_on_fault(arena: ?*Handle, function: ?*const FaultFn, arg: ?*anyopaque) c_int;
+pub extern fn vmarena_report_faults(fd: c_int) c_int;
 pub extern fn vmarena_fault_describe(fault: *const Fault, text: ?[*]u8, size: usize) usize;
 
 pub const ViewMode = enum(c_uint) { read, copy_on_write, shared };

@@ -54,6 +54,12 @@ pub const Fault = struct {
     };
 };
 
+/// From now on a fault in memory of this library that nobody catches is written to the descriptor in words, with the object and
+/// its stacks as addresses, before it goes to the handler that was there: Zig's prints the line of source. null turns it off.
+pub fn reportFaults(fd: ?c_int) Error!void {
+    return check(c.vmarena_report_faults(fd orelse -1));
+}
+
 /// Runs function(context) and returns the fault it was left by, or null. Only faults in memory that the library
 /// registered are caught. A fault skips every `defer` between: hold nothing in there that needs one.
 pub fn catchFault(context: anytype, comptime function: fn (@TypeOf(context)) void) Error!?Fault {

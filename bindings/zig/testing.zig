@@ -7,12 +7,15 @@
 //!         try parse(allocator, input);
 //!     }
 //!
+//! A fault that no test catches is written to standard error in words, with the object, before Zig prints its trace.
+//!
 //! Zig's test runner looks for leaks in std.testing.allocator alone, test by test. So each object of ours has a token
 //! there, allocated in the name of whoever allocated the object, and freed with it.
 
 const std = @import("std");
 const builtin = @import("builtin");
 const c = @import("c.zig");
+const faults = @import("fault.zig");
 const GuardedAllocator = @import("guarded.zig").GuardedAllocator;
 
 pub const allocator: std.mem.Allocator = .{ .ptr = undefined, .vtable = &.{
@@ -62,6 +65,7 @@ fn countOne(object: *const c.HeapObject, arg: ?*anyopaque) callconv(.c) bool {
 
 fn make() ?*c.Heap {
     var made = GuardedAllocator.init(.{ .name = "testing" }) catch return null;
+    faults.reportFaults(2) catch {}; // without it a fault is Zig's segmentation fault alone
     const other = shared.cmpxchgStrong(null, made.heap, .acq_rel, .acquire) orelse return made.heap;
     made.destroy(); // another thread was first
     return other;

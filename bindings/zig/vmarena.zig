@@ -33,6 +33,7 @@ pub const Fault = faults.Fault;
 pub const Outcome = faults.Outcome;
 pub const Done = faults.Done;
 pub const catchFault = faults.catchFault;
+pub const reportFaults = faults.reportFaults;
 pub const takesAnyPattern = faults.takesAnyPattern;
 pub const tryRead = faults.tryRead;
 pub const tryWrite = faults.tryWrite;
