@@ -55,7 +55,8 @@ impl Drop for SignalStack {
     fn drop(&mut self) {
         IS_DEEP.set(false);
         let mut now = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: 0, ss_size: 0 };
-        // SAFETY: the stack from before is the thread's still, as std frees it later than this value.
+        // SAFETY: if this stack is still in use, the previous one still exists: std disables the signal stack when it frees its
+        // own, which it does before thread-local values are dropped.
         unsafe {
             libc::sigaltstack(ptr::null(), &raw mut now);
             if self.arena.owns(now.ss_sp.cast_const()) {

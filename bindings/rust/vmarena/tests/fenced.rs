@@ -134,6 +134,15 @@ fn a_fault_that_is_caught_is_not_told() {
     assert!(output.status.success() && !said.contains("vmarena"), "{said}");
 }
 
+#[test]
+fn threads_come_and_go_with_their_signal_stacks() {
+    for _ in 0..100 {
+        let thread = std::thread::spawn(|| Fenced::copy_of(b"abc", Side::End).unwrap());
+        let input = thread.join().unwrap();
+        assert_eq!(input.try_get(3).unwrap_err().distance(), 1);
+    }
+}
+
 #[cfg(feature = "proptest")]
 mod strategies {
     use proptest::strategy::{Strategy, ValueTree};
