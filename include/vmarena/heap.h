@@ -205,7 +205,8 @@ struct vmarena_heap_stats {
     bool unlocked;          /* the program locked its memory (mlockall(2)), and the heap had to unlock its own:
                                         a locked page takes no marker */
     bool forked;            /* this is the child of a fork */
-    uint64_t spare[4];      /* 0: room for later versions */
+    uint64_t unfenced;      /* frees of objects whose pages the system refused to close: see vmarena_heap_free() */
+    uint64_t spare[3];      /* 0: room for later versions */
 };
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */

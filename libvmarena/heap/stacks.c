@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Call stacks, each kept once and for as long as the heap. A hash table that only grows: a bucket is the head of a list,
- * an entry is written before it is linked and never changes after, so that finding one takes no lock, and a signal
- * handler can read it. Two threads may enter the same stack at once: then it is there twice.
+ * Call stacks, each stored once and kept as long as the heap. The store is a hash table that only grows: a bucket is the
+ * head of a list, an entry is written before it is linked and never changes afterwards, so that finding one takes no
+ * lock and a signal handler can read it. Two threads may enter the same stack at once; then it is stored twice.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "heap/heap.h"
+#include "prim/prim.h"
 
 struct entry {
     uint32_t next; /* an id */
@@ -16,7 +17,7 @@ struct entry {
     void *frames[];
 };
 
-/* An id is an entry's offset in these; 0 is none, so that the first unit is left out. */
+/* An id is an entry's offset in units. 0 is no stack, so that the first unit stays unused. */
 #define UNIT ((size_t)16)
 #define BUCKETS ((size_t)1 << 16)
 
@@ -52,52 +53,59 @@ static struct entry *entry_of(const struct vmarena_stacks *stacks, uint32_t id) 
     return (struct entry *)(void *)(stacks->entries.base + (size_t)id * UNIT);
 }
 
-static bool same(const struct entry *entry, uint32_t hash, void *const *frames, size_t count) {
+static bool is_same(const struct entry *entry, uint32_t hash, void *const *frames, size_t count) {
     return entry->hash == hash && entry->count == count && memcmp(entry->frames, frames, count * sizeof *frames) == 0;
 }
 
-/* Looks from one id down to, not including, another. */
-static uint32_t look(const struct vmarena_stacks *stacks, uint32_t from, uint32_t to, uint32_t hash,
-                     void *const *frames, size_t count) {
-    for (uint32_t id = from; id != to; id = entry_of(stacks, id)->next)
-        if (same(entry_of(stacks, id), hash, frames, count)) return id;
-    return 0;
+/* Searches the list that starts at an entry. */
+static uint32_t search(const struct vmarena_stacks *stacks, uint32_t first, uint32_t hash, void *const *frames,
+                       size_t count) {
+    uint32_t id = first;
+    while (id != 0 && !is_same(entry_of(stacks, id), hash, frames, count)) id = entry_of(stacks, id)->next;
+    return id;
 }
 
-/* Room for an entry that a signal handler or another thread may read as soon as it is linked; 0: none. */
-static uint32_t make_room(struct vmarena_stacks *stacks, size_t bytes) {
-    size_t at = vmarena_add_relaxed(stacks->used, bytes), end = at + bytes;
-    if (end > stacks->entries.size) {
-        (void)atomic_fetch_sub_explicit(&stacks->used, bytes, memory_order_relaxed);
-        return 0;
-    }
-    int error = 0;
-    if (end > atomic_load_explicit(&stacks->entries.committed, memory_order_acquire)) {
-        (void)pthread_mutex_lock(&stacks->lock);
-        error = vmarena_table_reach(&stacks->entries, end);
-        (void)pthread_mutex_unlock(&stacks->lock);
-    }
-    return error == 0 ? (uint32_t)(at / UNIT) : 0;
+/* Under the lock, which a signal handler that interrupted its owner must not wait for. */
+static bool commit(struct vmarena_stacks *stacks, size_t bytes) {
+    if (vmarena_heap_interrupted()) return false;
+    vmarena_heap_lock(&stacks->lock);
+    int error = vmarena_table_reach(&stacks->entries, bytes);
+    vmarena_heap_unlock(&stacks->lock);
+    return error == 0;
 }
 
-uint32_t vmarena_stacks_keep(struct vmarena_stacks *stacks, void *const *frames, size_t count) {
+/* Room for an entry, which no other thread is given, and its id; 0: none. `used` never exceeds the size. */
+static uint32_t reserve(struct vmarena_stacks *stacks, size_t bytes) {
+    size_t at = vmarena_load_relaxed(stacks->used);
+    do {
+        if (bytes > stacks->entries.size - at) return 0;
+        size_t committed = atomic_load_explicit(&stacks->entries.committed, memory_order_acquire);
+        if (at + bytes > committed && !commit(stacks, at + bytes)) return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&stacks->used, &at, at + bytes, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return (uint32_t)(at / UNIT);
+}
+
+static void link_entry(struct vmarena_stacks *stacks, _Atomic uint32_t *bucket, uint32_t id) {
+    uint32_t head = atomic_load_explicit(bucket, memory_order_relaxed);
+    do entry_of(stacks, id)->next = head;
+    while (!atomic_compare_exchange_weak_explicit(bucket, &head, id, memory_order_release, memory_order_relaxed));
+    vmarena_add_relaxed(stacks->count, 1);
+}
+
+uint32_t vmarena_stacks_store(struct vmarena_stacks *stacks, void *const *frames, size_t count) {
     if (count == 0) return 0;
     uint32_t hash = hash_of(frames, count);
     _Atomic uint32_t *bucket = (_Atomic uint32_t *)(void *)stacks->buckets.base + hash % BUCKETS;
-    uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
-    uint32_t found = look(stacks, head, 0, hash, frames, count);
-    if (found != 0) return found;
-    size_t bytes = vmarena_round_up(sizeof(struct entry) + count * sizeof *frames, UNIT);
-    uint32_t id = make_room(stacks, bytes);
+    uint32_t id = search(stacks, atomic_load_explicit(bucket, memory_order_acquire), hash, frames, count);
+    if (id != 0) return id;
+    id = reserve(stacks, vmarena_round_up(sizeof(struct entry) + count * sizeof *frames, UNIT));
     if (id == 0) return 0;
     struct entry *entry = entry_of(stacks, id);
     entry->hash = hash;
     entry->count = (uint32_t)count;
     memcpy(entry->frames, frames, count * sizeof *frames);
-    entry->next = head;
-    while (!atomic_compare_exchange_weak_explicit(bucket, &head, id, memory_order_release, memory_order_acquire))
-        entry->next = head;
-    vmarena_add_relaxed(stacks->count, 1);
+    link_entry(stacks, bucket, id);
     return id;
 }
 
@@ -107,4 +115,37 @@ size_t vmarena_stacks_frames(const struct vmarena_stacks *stacks, uint32_t id, v
     const struct entry *entry = entry_of(stacks, id);
     for (size_t i = 0; i < entry->count && i < count; i++) frames[i] = entry->frames[i];
     return entry->count;
+}
+
+/* ---- capturing ------------------------------------------------------------------------------------------------------------- */
+
+/* The frames of the library and of the hook that may lie above the public function's caller. */
+#define OWN_FRAMES 12
+
+/* How many frames lie above the caller; 0 where it is not among them. */
+static size_t count_own(void *const *frames, size_t count, const void *caller) {
+    for (size_t own = 0; own < count && own < OWN_FRAMES; own++)
+        if (frames[own] == caller) return own;
+    return 0;
+}
+
+uint32_t vmarena_heap_capture(struct vmarena_heap *heap, const struct vmarena_origin *origin) {
+    const struct vmarena_heap_options *options = &heap->options;
+    void *frames[VMARENA_HEAP_STACK_DEPTH_MAX + OWN_FRAMES];
+    size_t count, own = 0, depth = options->stack_depth;
+    if (options->flags & VMARENA_HEAP_NO_STACKS) return 0;
+    if (options->capture == NULL) {
+        /* Where no frame pointer is, Valgrind sees that the walk reads what was never written. */
+        count = heap->annotated ? 0 : vmarena_prim_backtrace(origin->frame, frames, depth);
+        if (count == 0) frames[count++] = origin->caller;
+    } else {
+        count = options->capture(frames, depth + OWN_FRAMES, options->capture_arg);
+        own = count_own(frames, count, origin->caller);
+    }
+    return vmarena_stacks_store(&heap->stacks, frames + own, count - own < depth ? count - own : depth);
+}
+
+__attribute__((noinline)) size_t vmarena_heap_capture_frames(void **frames, size_t depth, void *arg) {
+    (void)arg;
+    return vmarena_prim_backtrace(__builtin_frame_address(0), frames, depth);
 }

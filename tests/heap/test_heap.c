@@ -987,6 +987,27 @@ static void expose_one(enum vmarena_guard_kind kind, enum vmarena_heap_side side
     vmarena_heap_destroy(heap);
 }
 
+/* The edges of the reservation, and the part of it that holds no objects yet, stay closed. */
+static void test_edges_stay_closed(void **state) {
+    (void)state;
+    EACH(kind, back_ends) {
+        if (skip_back_end(back_ends[kind])) continue;
+        struct vmarena_heap *heap = new_heap(.guard_kind = back_ends[kind], .side = VMARENA_HEAP_START);
+        char *object = new_object(heap, 100, 0);
+        size_t reserved = stats_of(heap).reserved, committed = stats_of(heap).committed;
+        char *base = object - 2 * page; /* the first slot is left out: so an underrun of this object can be exposed */
+        char *closed[] = {base - 1, base - page, base + committed, base + reserved - 1, base + reserved};
+        EACH(i, closed) {
+            assert_int_equal(vmarena_heap_expose(heap, closed[i]), -EINVAL);
+            (void)fault_at(closed[i], VMARENA_ACCESS_READ);
+        }
+        assert_int_equal(vmarena_heap_expose(heap, object - 1), 0);
+        assert_int_equal(vmarena_heap_expose(heap, object + page), 0);
+        assert_int_equal(vmarena_heap_expose(heap, base + committed - 1), 0);
+        vmarena_heap_destroy(heap);
+    }
+}
+
 static void test_expose(void **state) {
     (void)state;
     EACH(kind, back_ends) {
@@ -1103,6 +1124,7 @@ int main(void) {
         cmocka_unit_test(test_large_realloc),
         cmocka_unit_test(test_large_quarantine),
         cmocka_unit_test(test_expose),
+        cmocka_unit_test(test_edges_stay_closed),
         cmocka_unit_test(test_exposed_slot_is_used_again),
         cmocka_unit_test(test_dead_handles),
         cmocka_unit_test(test_errno_is_left_alone),

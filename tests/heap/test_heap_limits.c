@@ -9,10 +9,13 @@
 
 #include <cmocka.h>
 #include <malloc.h>
+#include <pthread.h>
 
 #include "vmarena.h"
 
 #include "support.h"
+
+#include "heap/heap.h"
 
 #include "heap_support.h"
 
@@ -95,6 +98,7 @@ static void test_bad_options(void **state) {
         {{.fallback = &incomplete}, "options.fallback"},
         {{.reserve = SIZE_MAX}, "exceed the address space"},
         {{.guard = SIZE_MAX}, "too wide"},
+        {{.sample = SIZE_MAX / 2 + 1, .fallback = &fallback}, "options.sample"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -184,6 +188,51 @@ static void test_sampling(void **state) {
     vmarena_heap_destroy(heap);
 }
 
+/* Each heap keeps its own rate where a thread uses two in turn. */
+static void test_sampling_of_two_heaps(void **state) {
+    struct vmarena_heap *often = new_heap_with_fallback(.sample = 2), *seldom = new_heap_with_fallback(.sample = 1000);
+    (void)state;
+    for (size_t i = 0; i < 20000; i++) {
+        (void)new_object(often, 24, 0);
+        (void)new_object(seldom, 24, 0);
+    }
+    /* Six standard deviations around 10,000 and 20. */
+    assert_in_range(stats_of(often).allocs, 9750, 10250);
+    assert_in_range(stats_of(seldom).allocs, 4, 36);
+    vmarena_heap_destroy(often);
+    vmarena_heap_destroy(seldom);
+}
+
+/* The same for the side. */
+static void test_alternate_of_two_heaps(void **state) {
+    struct vmarena_heap *heaps[] = {new_heap(.side = VMARENA_HEAP_ALTERNATE), new_heap(.side = VMARENA_HEAP_ALTERNATE)};
+    (void)state;
+    for (size_t i = 0; i < 20; i++) {
+        struct vmarena_heap_object object;
+        assert_int_equal(vmarena_heap_find(heaps[i % 2], new_object(heaps[i % 2], 24, 0), &object), 0);
+        assert_int_equal(object.side, i / 2 % 2 == 0 ? VMARENA_HEAP_END : VMARENA_HEAP_START);
+    }
+    for (size_t i = 0; i < 2; i++) vmarena_heap_destroy(heaps[i]);
+}
+
+/* Gaps as long as the rate asks for, not only as 32 bits hold. */
+static void test_sampling_seldom(void **state) {
+    uint64_t longest = 0;
+    (void)state;
+    if (SIZE_MAX / 2 < (uint64_t)1 << 40) {
+        print_message("skip: sizes have 32 bits here\n");
+        skip();
+    }
+    for (size_t i = 0; i < 64; i++) {
+        struct vmarena_heap *heap = new_heap_with_fallback(.sample = (size_t)1 << 40);
+        (void)new_object(heap, 24, 0);
+        for (size_t shard = 0; shard < VMARENA_SHARDS; shard++)
+            if (heap->shards[shard].gap > longest) longest = heap->shards[shard].gap;
+        vmarena_heap_destroy(heap);
+    }
+    assert_in_range(longest, (uint64_t)1 << 38, (uint64_t)1 << 41);
+}
+
 /* ---- caps ------------------------------------------------------------------------------------------------------------------------ */
 
 static void test_memory_cap(void **state) {
@@ -238,6 +287,33 @@ static void test_reservation_is_full(void **state) {
     for (size_t i = 0; i < count; i++) assert_int_equal(vmarena_heap_free(heap, objects[i]), 0);
     for (size_t i = 0; i < count; i++) (void)new_object(heap, 24, 0);
     vmarena_heap_destroy(heap);
+}
+
+/* What another thread freed, and keeps for reuse, is found before the heap says that it is full. */
+static void *free_three(void *arg) {
+    char **objects = arg;
+    for (size_t i = 1; i <= 3; i++) assert_int_equal(vmarena_heap_free((void *)objects[0], objects[i]), 0);
+    return NULL;
+}
+
+static void full_of_what_others_freed(unsigned flags) {
+    struct vmarena_heap *heap = new_heap(.reserve = 1, .flags = flags);
+    char *objects[4] = {(void *)heap};
+    pthread_t thread;
+    size_t count = 0;
+    for (char *object; (object = vmarena_heap_alloc(heap, 24, 0)) != NULL; count++) objects[1 + count % 3] = object;
+    assert_int_equal(count, 256);
+    assert_int_equal(pthread_create(&thread, NULL, free_three, objects), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (size_t i = 0; i < 3; i++) (void)new_object(heap, 24, 0);
+    assert_null(vmarena_heap_alloc(heap, 24, 0));
+    vmarena_heap_destroy(heap);
+}
+
+static void test_others_have_free_slots(void **state) {
+    (void)state;
+    full_of_what_others_freed(0);
+    full_of_what_others_freed(VMARENA_HEAP_NO_QUARANTINE);
 }
 
 /* ---- map entries ---------------------------------------------------------------------------------------------------------------- */
@@ -501,9 +577,13 @@ int main(void) {
         cmocka_unit_test(test_create_and_destroy_leave_nothing),
         cmocka_unit_test(test_fallback),
         cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_sampling_of_two_heaps),
+        cmocka_unit_test(test_alternate_of_two_heaps),
+        cmocka_unit_test(test_sampling_seldom),
         cmocka_unit_test(test_memory_cap),
         cmocka_unit_test(test_memory_cap_unguarded),
         cmocka_unit_test(test_reservation_is_full),
+        cmocka_unit_test(test_others_have_free_slots),
         cmocka_unit_test(test_markers_cost_no_map_entries),
         cmocka_unit_test(test_map_entries_run_out),
         cmocka_unit_test(test_freed_objects_cost_no_map_entries),

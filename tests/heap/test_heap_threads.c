@@ -398,13 +398,60 @@ static void test_report_uses_the_heap(void **state) {
     vmarena_heap_destroy(heap);
 }
 
+/* A report of one heap's check checks a second one, whose report checks the first one again, and forks. */
+static struct {
+    struct vmarena_heap *first, *second;
+    char *object;
+    size_t reports;
+} nest;
+
+static void nested_report(const struct vmarena_heap_report *report, void *arg) {
+    int status;
+    (void)report;
+    nest.reports++;
+    if (arg == &nest.first) {
+        CHECK(vmarena_heap_check(nest.second) == -EILSEQ);
+        return;
+    }
+    CHECK(vmarena_heap_check(nest.first) == 0);
+    CHECK(vmarena_heap_check_object(nest.first, nest.object) == -EBUSY);
+    pid_t child = fork();
+    if (child == 0) _exit(vmarena_heap_check_object(nest.first, nest.object) == -EBUSY ? 33 : 1);
+    CHECK(waitpid(child, &status, 0) == child && status == 33 << 8);
+}
+
+static void nest_checks(void *arg) {
+    struct vmarena_heap_options first = {.report = nested_report, .report_arg = &nest.first},
+                                second = {.report = nested_report, .report_arg = &nest.second};
+    (void)arg;
+    alarm(20);
+    CHECK(vmarena_heap_create(&nest.first, &first) == 0 && vmarena_heap_create(&nest.second, &second) == 0);
+    nest.object = vmarena_heap_alloc(nest.first, 24, 0);
+    char *other = vmarena_heap_alloc(nest.second, 24, 0);
+    nest.object[-1] = other[-1] = 0;
+    CHECK(vmarena_heap_check(nest.first) == -EILSEQ);
+    CHECK(nest.reports == 2);
+    CHECK(vmarena_heap_check(nest.first) == 0 && vmarena_heap_check(nest.second) == 0);
+}
+
+static void test_checks_of_two_heaps_nest(void **state) {
+    (void)state;
+    assert_runs(nest_checks, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_handing_over),      cmocka_unit_test(test_handing_over_random_reuse),
-        cmocka_unit_test(test_checks_meanwhile),  cmocka_unit_test(test_one_allocates_another_frees),
-        cmocka_unit_test(test_exactly_one_frees), cmocka_unit_test(test_threads_are_told),
-        cmocka_unit_test(test_faults_meanwhile),  cmocka_unit_test(test_fork_in_the_middle),
-        cmocka_unit_test(test_report_forks),      cmocka_unit_test(test_report_uses_the_heap),
+        cmocka_unit_test(test_handing_over),
+        cmocka_unit_test(test_handing_over_random_reuse),
+        cmocka_unit_test(test_checks_meanwhile),
+        cmocka_unit_test(test_one_allocates_another_frees),
+        cmocka_unit_test(test_exactly_one_frees),
+        cmocka_unit_test(test_threads_are_told),
+        cmocka_unit_test(test_faults_meanwhile),
+        cmocka_unit_test(test_fork_in_the_middle),
+        cmocka_unit_test(test_report_forks),
+        cmocka_unit_test(test_report_uses_the_heap),
+        cmocka_unit_test(test_checks_of_two_heaps_nest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
