@@ -46,7 +46,7 @@ enum vmarena_huge {
 /* options.flags */
 #define VMARENA_LOCK 1u      /* mlock(2) at commit: resident, never swapped; allocation fails beyond RLIMIT_MEMLOCK */
 #define VMARENA_DONT_DUMP 2u /* MADV_DONTDUMP: left out of core dumps */
-#define VMARENA_DONT_FORK 4u /* MADV_DONTFORK: absent in the child of a fork, which must not use or destroy it */
+#define VMARENA_DONT_FORK 4u /* MADV_DONTFORK: absent in a child of fork, which may destroy it but not use it */
 #define VMARENA_WIPE_ON_FORK 8u /* MADV_WIPEONFORK: zero in the child of a fork, slack too; not with guard markers */
 #define VMARENA_PREFAULT 16u    /* commit brings the pages in at once: no page faults later */
 #define VMARENA_ALLOW_EXEC 32u  /* vmarena_protect accepts VMARENA_EXEC; it fails with -EACCES otherwise */
