@@ -160,7 +160,7 @@ struct vmarena_heap_options {
                                            Larger ones are mapped apart */
     size_t align;                       /* alignment of a request that states none; 0: 16. 1: byte-exact */
     size_t guard;                       /* width of each guard, rounded up to pages; 0: one page */
-    enum vmarena_guard_kind guard_kind; /* as in arena.h; VMARENA_GUARD_MARKER fails where it is refused */
+    enum vmarena_guard_kind guard_kind; /* as in types.h; a kind that is asked for fails where it is refused */
     enum vmarena_heap_side side;
     enum vmarena_heap_reuse reuse;
     size_t quarantine_bytes;     /* most bytes of pages of freed objects kept; 0: a quarter of reserve */
@@ -200,7 +200,7 @@ struct vmarena_heap_stats {
     size_t guard;                 /* bytes of each guard */
     enum vmarena_guard_kind guard_kind; /* obtained */
     size_t guard_limit;     /* live objects possible with guards by mprotect, an eighth of the map entries being
-                                        left to the program; 0 with markers: no limit */
+                                        left to the program; 0: no limit */
     size_t map_entry_limit; /* vm.max_map_count as read for this; 0: not needed or not known */
     bool unlocked;          /* the program locked its memory (mlockall(2)), and the heap had to unlock its own:
                                         a locked page takes no marker */
@@ -214,7 +214,7 @@ struct vmarena_heap_stats {
 /*
  * Makes a heap. options may be NULL: all defaults. *out is written only on success; vmarena_heap_destroy() frees it.
  * -EINVAL: an option out of its range, or one that needs a fallback without it. -ENOMEM: no address space or memory.
- * -EOPNOTSUPP: VMARENA_GUARD_MARKER where markers are refused. Registers a fork handler the first time: early in a
+ * -EOPNOTSUPP: the guard_kind asked for is refused here. Registers a fork handler the first time: early in a
  * process whose malloc this is to be.
  */
 VMARENA_API int vmarena_heap_create(struct vmarena_heap **out, const struct vmarena_heap_options *options);

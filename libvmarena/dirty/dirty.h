@@ -31,12 +31,12 @@ enum vmarena_dirty_state {
 /* In memory that is never unmapped, since a fault handler may look at it at any time. */
 struct vmarena_dirty_tracker {
     struct vmarena_region *region;
-    enum vmarena_tracking kind;      /* SCAN, PROTECT; AUTO: none */
-    _Atomic int state;               /* enum vmarena_dirty_state */
-    size_t size;                     /* bytes from the region's base on that are tracked */
+    enum vmarena_tracking kind;               /* SCAN, PROTECT; AUTO: none */
+    _Atomic int state;                        /* enum vmarena_dirty_state */
+    size_t size;                              /* bytes from the region's base on that are tracked */
     struct vmarena_prim_write_tracking track; /* SCAN; fd -1: none now */
-    _Atomic uint64_t *written;       /* PROTECT: a bit a page of the region */
-    size_t written_size;             /* its bytes */
+    _Atomic uint64_t *written;                /* PROTECT: a bit a page of the region */
+    size_t written_size;                      /* its bytes */
 };
 
 /*

@@ -12,7 +12,7 @@ static int check_values(const struct vmarena_heap_options *options) {
     if (options->align != 0 && !is_power(options->align))
         return vmarena_fail(-EINVAL, "options.align: %zu is no power of two", options->align);
     if ((unsigned)options->side > VMARENA_HEAP_ALTERNATE || (unsigned)options->reuse > VMARENA_HEAP_RANDOM ||
-        (unsigned)options->full > VMARENA_HEAP_UNGUARDED || (unsigned)options->guard_kind > VMARENA_GUARD_PROTECT)
+        (unsigned)options->full > VMARENA_HEAP_UNGUARDED || (unsigned)options->guard_kind > VMARENA_GUARD_USERFAULT)
         return vmarena_fail(-EINVAL, "options: side, reuse, full or guard_kind is none of its values");
     if ((options->flags & ~(VMARENA_HEAP_NO_QUARANTINE | VMARENA_HEAP_NO_STACKS)) != 0)
         return vmarena_fail(-EINVAL, "options.flags: unknown bits in 0x%x", options->flags);

@@ -13,8 +13,7 @@ static struct vmarena_pool files = VMARENA_POOL(struct vmarena_memfile);
 static _Atomic unsigned forks; /* so far, in this process and those it descends from */
 
 static int explain(int error, size_t size) {
-    if (error == -EOPNOTSUPP)
-        return vmarena_fail(-EOPNOTSUPP, "VMARENA_MEMFD: this system has no memory files");
+    if (error == -EOPNOTSUPP) return vmarena_fail(-EOPNOTSUPP, "VMARENA_MEMFD: this system has no memory files");
     if (error == -EFBIG)
         return vmarena_fail(error, "VMARENA_MEMFD: a file of %zu bytes would exceed RLIMIT_FSIZE", size);
     return vmarena_fail_call(error, "memfd_create", size);

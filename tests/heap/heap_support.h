@@ -41,6 +41,11 @@ static inline struct vmarena_heap_stats stats_of(const struct vmarena_heap *heap
     return stats;
 }
 
+/* What an access to the heap's closed pages raises. */
+static inline int signal_at(const struct vmarena_heap *heap, const void *address) {
+    return guard_signal(address, stats_of(heap).guard_kind);
+}
+
 /* The fault that an access to address must end in. */
 static inline struct vmarena_fault fault_at(void *address, enum vmarena_access access) {
     struct vmarena_fault fault = {.signo = 0};
