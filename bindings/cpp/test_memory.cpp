@@ -107,6 +107,7 @@ TEST(DefectsDeathTest, TheDefaultPrintsAndAborts) {
 
 TEST(Resources, AnArenaTakesItsLastObjectBack) {
     vmar::arena arena;
+    if (arena.info().annotated) GTEST_SKIP() << "under AddressSanitizer there are gaps between objects";
     vmar::arena_resource resource(arena);
     void *first = resource.allocate(100, 1);
     void *second = resource.allocate(100, 1);
@@ -212,6 +213,7 @@ template <class Owner> void make_unique_ones(Owner &owner) {
 TEST(AllocateUnique, InAnArena) {
     vmar::arena arena;
     make_unique_ones(arena);
+    if (arena.info().annotated) GTEST_SKIP() << "under AddressSanitizer there are gaps between objects";
     EXPECT_EQ(arena.info().used, 0u); // each was the last when it went
 }
 

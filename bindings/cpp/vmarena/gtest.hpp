@@ -5,10 +5,12 @@
 //      EXPECT_TRUE(vmar::testing::faults([&] { parse(input); }, vmar::testing::overrun(+1)));      without
 //
 // In a program that includes this, a fault in memory of the library that no test catches is written to standard error in
-// words, with the object, the distance and the stacks, before the program dies of it.
+// words, with the object, the distance and the stacks, and with the lines of source where addr2line(1) is there, before the
+// program dies of it.
 #ifndef VMARENA_GTEST_HPP
 #define VMARENA_GTEST_HPP
 
+#include "crash_lines.hpp"
 #include "patterns.hpp"
 
 #include <gtest/gtest.h>
@@ -37,6 +39,7 @@ class Reports : public ::testing::EmptyTestEventListener {
     }
 };
 inline const bool reports_are_on = [] {
+    (void)install_crash_lines();
     ::testing::UnitTest::GetInstance()->listeners().Append(new Reports); // GoogleTest frees it
     return true;
 }();

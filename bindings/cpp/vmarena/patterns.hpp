@@ -17,7 +17,7 @@ namespace vmar::testing {
 // Runs body() and returns the fault it was left by, as vmar::catch_fault, anywhere in memory. Frameworks set signal
 // handlers of their own around each test: ours are put on top again first.
 template <class Body> std::optional<fault> caught(Body body) {
-    detail::check(::vmarena_fault_reassert());
+    vmar::detail::check(::vmarena_fault_reassert());
     return catch_fault(std::move(body), claim::any);
 }
 
