@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Live objects and their pages, counted against the memory cap and the limit of map entries. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "heap/heap.h"

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Allocating: what a request goes through, from the public call to the pages. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 #include "region/guard_layout.h"
 
 static int explain(const struct vmarena_heap *heap, int error, size_t size, size_t align) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Checking the slack of live objects on demand, and every so many calls. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 

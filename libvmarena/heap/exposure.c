@@ -4,12 +4,13 @@
  * and again after, and removed before pages are closed, and made again if closing fails: whichever way two threads meet,
  * no page is open without a note.
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
 #include "fault/fault.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 static void note(struct vmarena_slot *slot) {
     (void)atomic_fetch_or_explicit(&slot->flags, VMARENA_SLOT_EXPOSED, memory_order_relaxed);

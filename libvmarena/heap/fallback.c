@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which requests are guarded, and the allocator that serves the others. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"

@@ -3,11 +3,12 @@
  * The list of all heaps, and what keeps them usable in the child of fork(2): every lock of theirs but `check` is held
  * while the process is copied, so that none belongs to a thread that does not exist in the child.
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 /* All heaps ever created. A destroyed one stays, for stale handles, until its record is used again. */
 static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;

@@ -11,11 +11,12 @@
  * Where the system refuses to close the pages, the object counts as freed all the same and in stats.unfenced; its memory
  * is discarded, and the pages are closed before the slot is used again, or by vmarena_heap_rearm().
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 struct vmarena_slot *vmarena_free_claim(struct vmarena_heap *heap, void *pointer, enum vmarena_heap_call call,
                                         uint32_t stack, int *error) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The free lists: each shard has one per class, and exchanges slots by the batch with a list that all share. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "heap/heap.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Objects too large for a slot: a mapping each, with guards at its edges that cost no page tables. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/pool.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 #include "region/registry.h"
 
 struct large {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Creating and destroying heaps. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/pool.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 static struct vmarena_pool pool = VMARENA_POOL(struct vmarena_heap);
 

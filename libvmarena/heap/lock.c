@@ -3,8 +3,9 @@
  * A heap's locks. Each thread notes the locks that it holds or waits for. A signal handler that interrupted it in such a
  * section, and allocates, frees or forks, finds them there and keeps away from all locks: it might wait for its own thread.
  */
-#include "heap/heap.h"
 #include "prim/prim.h"
+
+#include "heap/heap.h"
 
 /* A shard's, a class's, grow, the library's own, and a fork's sections. */
 #define MOST 8

@@ -3,6 +3,8 @@
  * Handle → heap, address → object. All but vmarena_heap_verify() may run in a signal handler while other threads change
  * what it reads.
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A heap's options: checked, and stored with their defaults. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 static bool is_power(size_t value) { return value != 0 && (value & (value - 1)) == 0; }
 

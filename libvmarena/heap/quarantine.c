@@ -4,6 +4,8 @@
  * count together. Whoever takes the heap over a cap gives up the oldest in its own shard or, where that has none, in
  * another. A slot that is given up goes to the shard's free list (free_slots.c), a large object is unmapped (large.c).
  */
+#include "prim/prim.h"
+
 #include "heap/heap.h"
 
 static void append(struct vmarena_slot_list *list, struct vmarena_slot *slot) {

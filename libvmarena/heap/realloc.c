@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Resizing: in place where a new object would lie the same, otherwise by moving. */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 /* Whether a new object of this size would lie in the same pages at the same address. */
 static bool stays(const struct vmarena_heap *heap, const struct vmarena_slot *slot, size_t size) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Errors found without a fault: their reports and sentences. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
 #include "heap/heap.h"
-#include "prim/prim.h"
 #include "region/guard_layout.h"
 
 static void emit(struct vmarena_heap *heap, struct vmarena_heap_report *report) {

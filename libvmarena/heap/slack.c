@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The pattern in the slack around one object. */
+#include "prim/prim.h"
+
 #include "heap/heap.h"
 #include "region/guard_layout.h"
 

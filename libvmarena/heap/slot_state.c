@@ -20,10 +20,11 @@
  * state that is held; who wants to waits, unless it is its own thread that holds the slot (a signal handler that
  * interrupted a check, or a report that frees the object it is about).
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 #define HELD 0x80u
 

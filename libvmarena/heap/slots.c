@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The address space of a heap: size classes, spans cut into slots, and the slot of an address. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"

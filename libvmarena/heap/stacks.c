@@ -4,11 +4,12 @@
  * head of a list, an entry is written before it is linked and never changes afterwards, so that finding one takes no
  * lock and a signal handler can read it. Two threads may enter the same stack at once; then it is stored twice.
  */
+#include "prim/prim.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "heap/heap.h"
-#include "prim/prim.h"
 
 struct entry {
     uint32_t next; /* an id */

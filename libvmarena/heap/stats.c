@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Statistics, stored stacks, and visiting objects. */
+#include "prim/prim.h"
+
 #include <errno.h>
 
 #include "base/error.h"
