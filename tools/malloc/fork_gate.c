@@ -101,7 +101,7 @@ static void reset_list(void) {
 
 /* ---- libvmarena's own fork handlers, which take and release its locks ---- */
 
-#define HANDLERS 8
+#define HANDLERS 16
 static struct { void (*before)(void), (*parent)(void), (*child)(void); } handlers[HANDLERS];
 static size_t handler_count;
 
@@ -113,9 +113,10 @@ static void call_parent(void) {
     for (size_t i = 0; i < handler_count; i++)
         if (handlers[i].parent != NULL) handlers[i].parent();
 }
-static void call_child(void) {
+/* Where no locks were taken, only those handlers run that release none. */
+static void call_child(bool locked) {
     for (size_t i = 0; i < handler_count; i++)
-        if (handlers[i].child != NULL) handlers[i].child();
+        if (handlers[i].child != NULL && (locked || handlers[i].before == NULL)) handlers[i].child();
 }
 
 /* ---- fork ---- */
@@ -151,7 +152,7 @@ static void after_fork_in_parent(void) {
 /* Only the forking thread exists in the child, so the counts of the others are cleared. */
 static void after_fork_in_child(void) {
     struct vmarena_gate_pass *own = &vmarena_malloc_thread.pass;
-    if (own->fork == FORK_LOCKED) call_child();
+    call_child(own->fork == FORK_LOCKED);
     for (size_t i = 0; i < VMARENA_GATE_STRIPES; i++)
         atomic_store(&vmarena_gate.stripes[i].inside, own->inside && i + 1 == own->stripe ? 1 : 0);
     atomic_store(&somebody_never_left, false);
