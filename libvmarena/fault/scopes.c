@@ -10,8 +10,6 @@
 
 #define thread vmarena_fault_thread
 
-const char vmarena_claims_registered[1], vmarena_claims_any[1], vmarena_claims_operands[1];
-
 /* Makes the scope the innermost. A handler may run between any two instructions and must find a complete scope. */
 static inline void open_scope(struct vmarena_scope *scope, const void *claims, uintptr_t stack) {
     scope->claims = claims;

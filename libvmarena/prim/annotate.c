@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "prim/prim.h"
 
+#include "prim/internal.h"
+
 #ifdef VMARENA_HAVE_VALGRIND
 #include <valgrind/memcheck.h>
 #endif
@@ -45,4 +47,11 @@ void vmarena_prim_defined(const void *address, size_t size) {
 #ifdef VMARENA_HAVE_VALGRIND
     (void)VALGRIND_MAKE_MEM_DEFINED(address, size);
 #endif
+}
+
+void vmarena_prim_forget_frames(uintptr_t fault_stack, uintptr_t landing_stack) {
+    uintptr_t low = fault_stack < landing_stack ? fault_stack : landing_stack;
+    if (landing_stack - low > (uintptr_t)64 << 20) low = landing_stack; /* the fault was on another stack */
+    low -= VMARENA_RED_ZONE;
+    vmarena_prim_unpoison((const void *)low, landing_stack + sizeof(void *) - low);
 }

@@ -72,7 +72,7 @@ bool vmarena_prim_context_has_access(void);
 /*
  * Tells AddressSanitizer and Valgrind that the frames between a fault and its landing are gone, before anything runs at
  * the landing: what the first poisoned in them would stay poisoned, and the second takes what lies below the landing's
- * stack pointer for out of bounds. (posix/fault_signal.c)
+ * stack pointer for out of bounds. (annotate.c)
  */
 void vmarena_prim_forget_frames(uintptr_t fault_stack, uintptr_t landing_stack);
 

@@ -57,10 +57,3 @@ void vmarena_prim_fault_read(struct vmarena_fault *fault, int signo, const sigin
     *fault = (struct vmarena_fault){.signo = signo, .code = info->si_code, .address = info->si_addr};
     vmarena_prim_read_context(fault, context);
 }
-
-void vmarena_prim_forget_frames(uintptr_t fault_stack, uintptr_t landing_stack) {
-    uintptr_t low = fault_stack < landing_stack ? fault_stack : landing_stack;
-    if (landing_stack - low > (uintptr_t)64 << 20) low = landing_stack; /* the fault was on another stack */
-    low -= VMARENA_RED_ZONE;
-    vmarena_prim_unpoison((const void *)low, landing_stack + sizeof(void *) - low);
-}
