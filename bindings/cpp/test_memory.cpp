@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Containers and smart pointers in arenas and heaps, and what is told where nothing may be thrown.
+// Containers and smart pointers in arenas and heaps, and what is reported where nothing may be thrown.
 #include "vmarena.hpp"
 
 #include <gtest/gtest.h>
@@ -14,8 +14,8 @@
 
 namespace {
 
-// What the defect handler was told last.
-struct told {
+// The last defect that was reported.
+struct last_defect {
     static inline int code = 0;
     static inline std::string where, sentence;
     static void note(const vmar::defect &found) noexcept {
@@ -23,10 +23,10 @@ struct told {
         where = found.where;
         sentence = found.sentence;
     }
-    told() : before_(vmar::set_defect_handler(note)) { code = 0; }
-    told(const told &) = delete;
-    told &operator=(const told &) = delete;
-    ~told() { vmar::set_defect_handler(before_); }
+    last_defect() : before_(vmar::set_defect_handler(note)) { code = 0; }
+    last_defect(const last_defect &) = delete;
+    last_defect &operator=(const last_defect &) = delete;
+    ~last_defect() { vmar::set_defect_handler(before_); }
 
   private:
     vmar::defect_handler before_;
@@ -39,19 +39,19 @@ vmar::options fenced_at(enum vmarena_fence fence) {
 }
 
 TEST(Defects, SlackFoundByAMarkScope) {
-    told defects;
+    last_defect defects;
     vmar::arena arena(fenced_at(VMARENA_FENCE_END));
     {
         vmar::mark_scope scope(arena);
         static_cast<char *>(arena.alloc(8, 1))[-1] = 1;
     }
-    EXPECT_EQ(told::code, -EILSEQ);
-    EXPECT_EQ(told::where, "mark_scope");
-    EXPECT_EQ(told::sentence.rfind("slack overwritten: byte -1 of the 8-byte object at ", 0), 0u);
+    EXPECT_EQ(last_defect::code, -EILSEQ);
+    EXPECT_EQ(last_defect::where, "mark_scope");
+    EXPECT_EQ(last_defect::sentence.rfind("slack overwritten: byte -1 of the 8-byte object at ", 0), 0u);
 }
 
 TEST(Defects, ScopesOutOfOrderAreNone) {
-    told defects;
+    last_defect defects;
     vmar::arena arena;
     auto outer = arena.mark();
     (void)arena.alloc(8);
@@ -59,26 +59,26 @@ TEST(Defects, ScopesOutOfOrderAreNone) {
         vmar::mark_scope scope(arena);
         arena.rewind(outer);
     }
-    EXPECT_EQ(told::code, 0);
+    EXPECT_EQ(last_defect::code, 0);
 }
 
 TEST(Defects, DoubleFreeThroughAResource) {
-    told defects;
+    last_defect defects;
     vmar::heap heap;
     vmar::heap_resource resource(heap);
     void *object = resource.allocate(24, 8);
     resource.deallocate(object, 24, 8);
-    EXPECT_EQ(told::code, 0);
+    EXPECT_EQ(last_defect::code, 0);
     resource.deallocate(object, 24, 8);
-    EXPECT_EQ(told::code, -EALREADY);
-    EXPECT_EQ(told::where, "heap");
+    EXPECT_EQ(last_defect::code, -EALREADY);
+    EXPECT_EQ(last_defect::where, "heap");
     object = resource.allocate(24, 8);
     resource.deallocate(object, 25, 8);
-    EXPECT_EQ(told::code, -ERANGE);
+    EXPECT_EQ(last_defect::code, -ERANGE);
 }
 
 TEST(Defects, AHeapThatReportsIsEnough) {
-    told defects;
+    last_defect defects;
     int reports = 0;
     vmar::heap::options wanted = {};
     wanted.report = [](const struct vmarena_heap_report *, void *count) { ++*static_cast<int *>(count); };
@@ -89,7 +89,7 @@ TEST(Defects, AHeapThatReportsIsEnough) {
     resource.deallocate(object, 24, 8);
     resource.deallocate(object, 24, 8);
     EXPECT_EQ(reports, 1);
-    EXPECT_EQ(told::code, 0);
+    EXPECT_EQ(last_defect::code, 0);
 }
 
 TEST(DefectsDeathTest, TheDefaultPrintsAndAborts) {

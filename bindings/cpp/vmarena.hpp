@@ -6,7 +6,7 @@
 //
 // Every operation that can fail comes twice: make(...), open(...) and try_...() return a vmar::result and never throw;
 // constructors and the plain names throw vmar::error. Compiled with -fno-exceptions these end the program by std::abort().
-// Destructors and deallocations tell of failures through set_defect_handler().
+// Destructors and deallocations report failures through set_defect_handler().
 // Thread rules are those of the C headers: one owner an arena, a view, a snapshot; any thread a heap.
 #ifndef VMARENA_HPP
 #define VMARENA_HPP

@@ -17,7 +17,7 @@ pub const allow_exec: c_uint = 32;
 pub const memfd: c_uint = 64;
 
 pub const Fence = enum(c_uint) { off, end, start };
-pub const GuardKind = enum(c_uint) { auto, marker, protect };
+pub const GuardKind = enum(c_uint) { auto, marker, protect, userfault };
 pub const CommitPolicy = enum(c_uint) { auto, noreserve, protect };
 pub const Huge = enum(c_uint) { system, never, transparent, collapse, size_2m, size_1g };
 pub const Access = enum(c_uint) { unknown, read, write, exec };
@@ -394,7 +394,8 @@ pub const HeapStats = extern struct {
     map_entry_limit: usize,
     unlocked: bool,
     forked: bool,
-    spare: [4]u64,
+    unfenced: u64,
+    spare: [3]u64,
 };
 pub extern fn vmarena_heap_stats(heap: ?*const Heap, out: *HeapStats) void;
 

@@ -35,7 +35,7 @@ pub const Fault = struct {
         var buffer: [512]u8 = undefined;
         try writer.writeAll(fault.describe(&buffer));
     }
-    /// The line of source that touched the memory, where debug information tells.
+    /// The line of source that touched the memory, as far as the debug information has it.
     pub fn where(fault: Fault) Where {
         return .{ .pc = fault.raw.pc };
     }
@@ -157,7 +157,7 @@ fn everyFieldTakes(comptime T: type, comptime takes: fn (comptime type) bool) bo
 }
 
 /// How many bytes were done; the fault, if one is why there are no more. (Where the handlers cannot be installed, nothing is
-/// done and no fault told.)
+/// done and there is no fault to report.)
 pub const Done = struct { done: usize, fault: ?Fault };
 
 /// Copies to.len bytes from any address.

@@ -6,7 +6,7 @@ const Error = errors.Error;
 const check = errors.check;
 
 /// In place of std.heap.DebugAllocator in tests of code that handles memory itself: every allocation has pages and a guard
-/// of its own, so that an overrun faults at the byte, a freed object faults at its next use, and deinit() tells of what was
+/// of its own, so that an overrun faults at the byte, a freed object faults at its next use, and deinit() reports what was
 /// never freed. Any thread may use the allocator.
 ///
 ///     var guarded = try GuardedAllocator.init(.{});

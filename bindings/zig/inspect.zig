@@ -20,7 +20,7 @@ pub fn mappingAt(pid: c_int, address: u64, name: []u8) Error!c.Mapping {
     return found;
 }
 /// Calls function(context, run) for each run of like pages, without those that are not there. Returns which of the
-/// wanted states (0: all) this system tells.
+/// wanted states (0: all) this system reports.
 pub fn residency(pid: c_int, memory: []const u8, wanted: c_uint, context: anytype, comptime function: fn (@TypeOf(context), *const c.Pages) bool) Error!c_uint {
     var copy = context;
     var known: c_uint = 0;

@@ -5,7 +5,7 @@ const errors = @import("error.zig");
 const Error = errors.Error;
 const check = errors.check;
 
-/// A file as memory between two guards. It may shrink while it is mapped: read it with tryCopy, which tells of that.
+/// A file as memory between two guards. It may shrink while it is mapped: read it with tryCopy, which returns the fault.
 pub const View = struct {
     raw: *c.View,
     mode: Mode,

@@ -38,7 +38,7 @@ class arena {
     ::vmarena *get() const noexcept { return handle_.get(); }
     bool owns(const void *address) const noexcept { return ::vmarena_owns(get(), address); }
 
-    // Raw bytes; nullptr where the arena is full, moved from, or the request is bad: vmarena_explain() tells.
+    // Raw bytes; nullptr where the arena is full, moved from, or the request is bad: vmarena_explain() has the reason.
     void *try_alloc(std::size_t size, std::size_t align = alignof(std::max_align_t)) noexcept {
         return handle_ != nullptr ? ::vmarena_alloc(get(), size, align) : ::vmarena_alloc_slow(nullptr, size, align);
     }

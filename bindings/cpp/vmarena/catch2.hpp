@@ -28,7 +28,9 @@ template <class T> using catch_matcher = Catch::Matchers::Impl::MatcherBase<T>;
 
 // How a failure shows what was found.
 template <> struct Catch::StringMaker<std::optional<vmar::fault>> {
-    static std::string convert(const std::optional<vmar::fault> &found) { return vmar::testing::pattern::tell(found); }
+    static std::string convert(const std::optional<vmar::fault> &found) {
+        return vmar::testing::pattern::in_words(found);
+    }
 };
 
 namespace vmar::testing {

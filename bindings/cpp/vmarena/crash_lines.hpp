@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The program's lines of source on the stack of a fault that kills it: for test programs, see gtest.hpp. A handler below the
-// library's, which has told of the object by then. It does what a handler must not do in a program that goes on: looks
+// library's, which has reported the object by then. It does what a handler must not do in a program that goes on: looks
 // modules up, and runs addr2line(1), where there is one.
 #ifndef VMARENA_CRASH_LINES_HPP
 #define VMARENA_CRASH_LINES_HPP

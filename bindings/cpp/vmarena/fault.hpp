@@ -78,7 +78,7 @@ template <class Body> std::optional<fault> catch_fault(Body body, claim what = c
     return code == 1 ? std::optional<fault>(caught) : std::nullopt;
 }
 
-// Fault-tolerant operations at any address: how many bytes were done; *why (if given) tells of a fault, or has a negative
+// Fault-tolerant operations at any address: how many bytes were done; *why (if given) is the fault, or has a negative
 // errno as its code where no scope could be opened. See vmarena/fault.h.
 inline std::size_t try_copy(void *to, const void *from, std::size_t length, fault *why = nullptr) noexcept {
     return ::vmarena_copy(to, from, length, why);

@@ -25,7 +25,7 @@ template <class Body>::testing::AssertionResult faults(Body body, const pattern 
     std::optional<fault> found = caught(std::move(body));
     ::testing::AssertionResult result =
         wanted.matches(found) ? ::testing::AssertionSuccess() : ::testing::AssertionFailure();
-    return result << "expected: it " << wanted.describe() << "; found: " << pattern::tell(found);
+    return result << "expected: it " << wanted.describe() << "; found: " << pattern::in_words(found);
 }
 
 namespace detail {

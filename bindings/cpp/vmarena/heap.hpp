@@ -24,7 +24,7 @@ class heap {
     }
 
     ::vmarena_heap *get() const noexcept { return handle_.get(); }
-    // Whether options.report is told of what the heap finds.
+    // Whether options.report gets what the heap finds.
     bool reports() const noexcept { return reports_; }
     void *try_alloc(std::size_t size, std::size_t align = 0) noexcept {
         return ::vmarena_heap_alloc(get(), size, align);
@@ -33,7 +33,7 @@ class heap {
     // nullptr: failed, and the object is as it was. What it had moved from faults.
     void *try_resize(void *object, std::size_t size) noexcept { return ::vmarena_heap_realloc(get(), object, size); }
     void *resize(void *object, std::size_t size) { return detail::check_memory(try_resize(object, size)); }
-    // Fails for what was freed before, is no object, or has overwritten surroundings; the code tells which.
+    // Fails for what was freed before, is no object, or has overwritten surroundings; the code says which.
     result<void> try_free(void *object) noexcept { return result<void>::of(::vmarena_heap_free(get(), object)); }
     void free(void *object) { try_free(object).value(); }
     result<void> try_check() const noexcept { return result<void>::of(::vmarena_heap_check(get())); }

@@ -55,7 +55,7 @@ inline mapping mapping_at(std::uint64_t address, pid_t pid = 0) {
     detail::check(::vmarena_mapping_at(pid, address, &found, name, sizeof name));
     return mapping(found);
 }
-// Runs of like pages, without those that are not there; wanted 0: all states. *known: those that this system tells.
+// Runs of like pages, without those that are not there; wanted 0: all states. *known: those that this system reports.
 inline std::vector<pages> residency(const void *start, std::size_t length, unsigned wanted = 0,
                                     unsigned *known = nullptr) {
     std::vector<pages> found;

@@ -60,10 +60,10 @@ class pattern {
         if (object_size_) text << " of an object of " << *object_size_ << " bytes";
         return text.str();
     }
-    static std::string tell(const std::optional<fault> &found) { return found ? found->describe() : "no fault"; }
+    static std::string in_words(const std::optional<fault> &found) { return found ? found->describe() : "no fault"; }
 
     bool MatchAndExplain(const std::optional<fault> &found, std::ostream *listener) const {
-        if (listener != nullptr) *listener << "which is " << tell(found);
+        if (listener != nullptr) *listener << "which is " << in_words(found);
         return matches(found);
     }
     void DescribeTo(std::ostream *stream) const { *stream << describe(); }

@@ -12,7 +12,7 @@
 
 namespace vmar {
 
-// A file as memory between two guards. The file may shrink while it is mapped: read it with try_copy, which tells.
+// A file as memory between two guards. The file may shrink while it is mapped: read it with try_copy, which returns the fault.
 class view {
   public:
     using options = ::vmarena_view_options;

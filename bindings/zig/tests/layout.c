@@ -252,15 +252,16 @@ const size_t layout_heap_stats[] = {
     offsetof(struct vmarena_heap_stats, map_entry_limit),
     offsetof(struct vmarena_heap_stats, unlocked),
     offsetof(struct vmarena_heap_stats, forked),
+    offsetof(struct vmarena_heap_stats, unfenced),
     offsetof(struct vmarena_heap_stats, spare),
 };
 /* The last of each enum: their numbers run from 0. */
-const unsigned last_values[] = {VMARENA_FENCE_START,     VMARENA_GUARD_PROTECT,  VMARENA_COMMIT_PROTECT,
-                                VMARENA_HUGE_1G,         VMARENA_ACCESS_EXEC,    VMARENA_FAULT_HARDWARE,
-                                VMARENA_THP_ALWAYS,      VMARENA_VIEW_SHARED,    VMARENA_HEAP_ALTERNATE,
-                                VMARENA_HEAP_RANDOM,     VMARENA_HEAP_UNGUARDED, VMARENA_HEAP_FREED,
-                                VMARENA_HEAP_NEAR_LIMIT, VMARENA_HEAP_IN_CHECK,  VMARENA_VIEW_DONT_NEED,
-                                VMARENA_TRACK_COMPARE,   VMARENA_OWNER_VIEW,     VMARENA_COUNTERS - 1};
+const unsigned last_values[] = {VMARENA_FENCE_START,     VMARENA_GUARD_USERFAULT, VMARENA_COMMIT_PROTECT,
+                                VMARENA_HUGE_1G,         VMARENA_ACCESS_EXEC,     VMARENA_FAULT_HARDWARE,
+                                VMARENA_THP_ALWAYS,      VMARENA_VIEW_SHARED,     VMARENA_HEAP_ALTERNATE,
+                                VMARENA_HEAP_RANDOM,     VMARENA_HEAP_UNGUARDED,  VMARENA_HEAP_FREED,
+                                VMARENA_HEAP_NEAR_LIMIT, VMARENA_HEAP_IN_CHECK,   VMARENA_VIEW_DONT_NEED,
+                                VMARENA_TRACK_COMPARE,   VMARENA_OWNER_VIEW,      VMARENA_COUNTERS - 1};
 const unsigned bits[] = {VMARENA_NONE,         VMARENA_READ,       VMARENA_WRITE,     VMARENA_EXEC,
                          VMARENA_LOCK,         VMARENA_DONT_DUMP,  VMARENA_DONT_FORK, VMARENA_WIPE_ON_FORK,
                          VMARENA_PREFAULT,     VMARENA_ALLOW_EXEC, VMARENA_MEMFD,     VMARENA_PAGE_RESIDENT,

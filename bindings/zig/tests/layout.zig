@@ -15,7 +15,7 @@ extern const layout_view: [4]usize;
 extern const layout_heap_object: [15]usize;
 extern const layout_heap_report: [13]usize;
 extern const layout_heap_options: [23]usize;
-extern const layout_heap_stats: [28]usize;
+extern const layout_heap_stats: [29]usize;
 extern const layout_view_info: [12]usize;
 extern const layout_snapshot_info: [7]usize;
 extern const layout_mapping: [16]usize;
