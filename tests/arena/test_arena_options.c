@@ -214,7 +214,7 @@ static void under_data_limit(void *unused) {
     struct vmarena_stats after = stats_of(arena);
     CHECK(memcmp(&before, &after, sizeof before) == 0);
     CHECK(vmarena_resize(arena, object, 100 * MIB, GIB) == NULL);
-    CHECK(vmarena_alloc(arena, 50 * MIB, 1) != NULL); /* what is left can still be had */
+    CHECK(vmarena_alloc(arena, 50 * MIB, 1) != NULL); /* the rest can still be allocated */
     vmarena_destroy(arena);
     CHECK(vmarena_create(&arena, NULL) == 0 && stats_of(arena).commit_policy == VMARENA_COMMIT_PROTECT);
     CHECK(vmarena_alloc(arena, 10 * MIB, 1) != NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Arenas brought back to a point, held against a plain copy of their bytes; by each way of telling written pages. */
+/* Arenas restored to a snapshot and compared with a plain copy of their bytes, with each way of tracking. */
 #include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,7 @@ static struct vmarena_snapshot *snap(struct vmarena *arena, enum vmarena_trackin
     return snapshot;
 }
 
-/* Not everywhere can everything be tracked. */
+/* Which ways of tracking work depends on the system. */
 static bool can(enum vmarena_tracking way) {
     struct vmarena_snapshot *snapshot;
     struct vmarena *arena = make(way, 16 * page);
@@ -222,7 +222,7 @@ static void check_dirty(enum vmarena_tracking way) {
     bytes[99 * page]++;
     assert_dirty(arena, snapshot, bytes, 3, (size_t[][2]){{5, 7}, {69, 70}, {99, 100}});
     assert_dirty(arena, snapshot, bytes, 3, (size_t[][2]){{5, 7}, {69, 70}, {99, 100}}); /* asking changes nothing */
-    /* Another snapshot knows of nothing, and does not make the first one forget. */
+    /* A second snapshot starts with no written pages, and does not change the first one's. */
     struct vmarena_snapshot *second = snap(arena, way);
     assert_dirty(arena, second, bytes, 0, NULL);
     bytes[20 * page]++;
@@ -253,7 +253,7 @@ static void test_dirty_pages(void **state) {
         if (can(ways[i])) check_dirty(ways[i]);
 }
 
-/* Restoring brings back what was written, and no more. */
+/* Restoring writes the pages that were written since, and no others. */
 static void test_cost_of_restoring(void **state) {
     (void)state;
     ready();
@@ -278,7 +278,7 @@ static void test_cost_of_restoring(void **state) {
     }
 }
 
-/* Its pages are the file's, whatever the process has mapped: all are compared, and tracking is the file's business. */
+/* The pages of a memory file may exist without being mapped: all are compared, and other tracking is refused. */
 static void test_memory_file_compared(void **state) {
     (void)state;
     skip_where_annotated();
@@ -310,7 +310,7 @@ static void test_memory_file_compared(void **state) {
     free(copy);
 }
 
-/* Pages that the kernel brings in are written by it, too, and make nothing else count as written. */
+/* The kernel writes to pages that it brings in; no other pages count as written for that. */
 static void test_prefault_after_a_snapshot(void **state) {
     (void)state;
     ready();
@@ -334,7 +334,7 @@ static void test_prefault_after_a_snapshot(void **state) {
     }
 }
 
-/* A file that nobody else holds takes up what was written; otherwise all is copied. */
+/* If nobody else holds the file, the written pages go to it; otherwise all pages are copied. */
 static void test_second_snapshot_of_a_file(void **state) {
     (void)state;
     struct vmarena_snapshot_info info;
@@ -689,7 +689,7 @@ static void test_protect_is_invisible(void **state) {
     assert_int_equal(vmarena_try(poke_body, bytes + 64 * page, &fault), 1);
     assert_int_equal(fault.kind, VMARENA_FAULT_OVERRUN);
     assert_int_equal(calls, 1);
-    /* A system call does not get past it: what the header says of it. */
+    /* A system call fails at a page that was not written yet, as the header says. */
     int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
     assert_int_equal(read(fd, bytes + 5 * page, 10), -1);
     assert_int_equal(errno, EFAULT);
@@ -716,7 +716,7 @@ static void test_system_calls_write_where_the_kernel_tracks(void **state) {
     vmarena_destroy(arena);
 }
 
-/* More written pages than a process may have map entries: then all count as written, and all is right still. */
+/* More written pages than a process may have map entries: all count as written, and restoring is still right. */
 static void test_protect_beyond_the_map_limit(void **state) {
     (void)state;
     struct vmarena_caps caps;
@@ -846,7 +846,8 @@ static void test_fork(void **state) {
     }
 }
 
-/* It has the descriptor that tracks its parent's pages, and must not keep the parent from tracking anew, nor end it. */
+/* A child inherits the descriptor that tracks its parent's pages. That must neither end the parent's tracking nor keep it
+ * from beginning again. */
 static void test_tracking_anew_while_a_child_lives(void **state) {
     (void)state;
     int to_child[2], status;
@@ -882,7 +883,7 @@ static void test_tracking_anew_while_a_child_lives(void **state) {
     vmarena_destroy(arena);
 }
 
-/* While the parent goes on writing to a file that it froze for the child. */
+/* The parent goes on writing after its file was frozen for the child. */
 static void test_child_keeps_the_file_of_its_parent(void **state) {
     (void)state;
     int to_child[2], to_parent[2], status;
@@ -965,7 +966,7 @@ static void test_errors(void **state) {
     assert_int_equal(vmarena_create(&arena, &options), -EINVAL);
 }
 
-/* What the kernel could do but for the process's limit is told apart from what it cannot; and another way is found. */
+/* What only the process's limit forbids is told apart from what the kernel cannot do; AUTO then falls back. */
 static void snap_without_descriptors(void *arg) {
     (void)arg;
     struct vmarena_snapshot *snapshot;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Snapshots held against plain copies, while all that may be done to an arena is done in any order: writing, allocating,
- * rewinding, giving pages back, protecting, forking, and snapshots by every way side by side. A failure names the seed.
+ * Snapshots compared with plain copies, under random sequences of everything that can be done to an arena: writing,
+ * allocating, rewinding, discarding, protecting, forking, and snapshots with every way of tracking. A failure names the seed.
  */
 #include <stdarg.h>
 #include <stddef.h>
