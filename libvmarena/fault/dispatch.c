@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "fault/fault.h"
 #include "region/registry.h"
@@ -17,7 +18,20 @@
  * What the owner is asked with is therefore a copy that was complete while the region was registered.
  */
 static bool copy_region(struct vmarena_region *copy, const struct vmarena_region *region) {
-    *copy = *region;
+    /* Only what stays as it is until the release: a copy of all would race with an owner that commits. */
+    *copy = (struct vmarena_region){.base = region->base,
+                                    .size = region->size,
+                                    .outer = region->outer,
+                                    .outer_size = region->outer_size,
+                                    .guard = region->guard,
+                                    .committed = region->committed,
+                                    .policy = region->policy,
+                                    .owner = region->owner,
+                                    .attribute = region->attribute,
+                                    .history = region->history,
+                                    .kind = region->kind,
+                                    .parent = region->parent};
+    memcpy(copy->name, region->name, sizeof copy->name);
     return copy->attribute != NULL && copy->owner != NULL && vmarena_registry_find((uintptr_t)copy->outer) == region;
 }
 
