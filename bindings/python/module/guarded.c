@@ -101,27 +101,27 @@ static bool waits_for_a_device(const struct place *place) {
 
 /* ---- the functions ----------------------------------------------------------------------------------------------- */
 
-static PyObject *copy(PyObject *module, PyObject *args) {
-    struct place to = {.name = "to"}, from = {.name = "from_"};
+/* Two places, the second of which is read, and a size. */
+static PyObject *on_two(PyObject *module, PyObject *args, struct place first, struct place second, struct job job) {
     struct vmarena_py_number size = {.name = "size"};
-    if (!PyArg_ParseTuple(args, "O&O&O&:copy", to_place, &to, to_place, &from, vmarena_py_to_size, &size)) return NULL;
-    struct job job = {COPY, to.address, from.address, 0, size.value};
-    Py_ssize_t done = finish(vmarena_py_state(module), &job, waits_for_a_device(&to) || waits_for_a_device(&from));
-    leave_place(&to);
-    leave_place(&from);
+    if (!PyArg_ParseTuple(args, "O&O&O&", to_place, &first, to_place, &second, vmarena_py_to_size, &size)) return NULL;
+    job.to = first.address;
+    job.from = second.address;
+    job.size = size.value;
+    Py_ssize_t done = finish(vmarena_py_state(module), &job, waits_for_a_device(&first) || waits_for_a_device(&second));
+    leave_place(&first);
+    leave_place(&second);
     return done < 0 ? NULL : PyLong_FromSsize_t(done);
 }
 
+static PyObject *copy(PyObject *module, PyObject *args) {
+    return on_two(module, args, (struct place){.name = "to"}, (struct place){.name = "from_"},
+                  (struct job){.kind = COPY});
+}
+
 static PyObject *compare(PyObject *module, PyObject *args) {
-    struct place left = {.name = "left"}, right = {.name = "right"};
-    struct vmarena_py_number size = {.name = "size"};
-    if (!PyArg_ParseTuple(args, "O&O&O&:compare", to_place, &left, to_place, &right, vmarena_py_to_size, &size))
-        return NULL;
-    struct job job = {COMPARE, left.address, right.address, 0, size.value};
-    Py_ssize_t same = finish(vmarena_py_state(module), &job, waits_for_a_device(&left) || waits_for_a_device(&right));
-    leave_place(&left);
-    leave_place(&right);
-    return same < 0 ? NULL : PyLong_FromSsize_t(same);
+    return on_two(module, args, (struct place){.name = "left"}, (struct place){.name = "right"},
+                  (struct job){.kind = COMPARE});
 }
 
 static PyObject *fill(PyObject *module, PyObject *args) {
