@@ -124,7 +124,7 @@ static PyObject *heap_stats(PyObject *module, PyObject *object) {
     Py_END_ALLOW_THREADS;
     (void)vmarena_py_leave(heap, NULL);
     return Py_BuildValue(
-        "{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:K,s:K,s:K,s:K,s:K,s:n,s:n,s:n,s:n,s:i,s:n,s:n,s:N,s:N}", "live",
+        "{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:K,s:K,s:K,s:K,s:K,s:n,s:n,s:n,s:n,s:i,s:n,s:n,s:N,s:N,s:K}", "live",
         (Py_ssize_t)s.live, "live_peak", (Py_ssize_t)s.live_peak, "live_bytes", (Py_ssize_t)s.live_bytes, "page_bytes",
         (Py_ssize_t)s.page_bytes, "page_peak", (Py_ssize_t)s.page_peak, "quarantined", (Py_ssize_t)s.quarantined,
         "quarantined_bytes", (Py_ssize_t)s.quarantined_bytes, "allocs", (unsigned long long)s.allocs, "frees",
@@ -132,7 +132,8 @@ static PyObject *heap_stats(PyObject *module, PyObject *object) {
         "checks", (unsigned long long)s.checks, "reserved", (Py_ssize_t)s.reserved, "committed",
         (Py_ssize_t)s.committed, "record_bytes", (Py_ssize_t)s.record_bytes, "guard", (Py_ssize_t)s.guard, "guard_kind",
         (int)s.guard_kind, "guard_limit", (Py_ssize_t)s.guard_limit, "map_entry_limit", (Py_ssize_t)s.map_entry_limit,
-        "unlocked", PyBool_FromLong(s.unlocked), "forked", PyBool_FromLong(s.forked));
+        "unlocked", PyBool_FromLong(s.unlocked), "forked", PyBool_FromLong(s.forked), "unfenced",
+        (unsigned long long)s.unfenced);
 }
 
 PyMethodDef vmarena_py_heap_methods[] = {

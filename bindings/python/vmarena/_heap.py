@@ -62,6 +62,7 @@ class HeapStats:
     map_entry_limit: int
     unlocked: bool
     forked: bool
+    unfenced: int
 
 
 class Heap(Owner):
