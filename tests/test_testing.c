@@ -128,6 +128,31 @@ static void test_by_default_a_failure_aborts(void **state) {
     assert_runs(child_aborts, NULL);
 }
 
+/* An ordinary test, which expects no fault. What follows the report is a sanitizer's, where there is one. */
+static void child_overruns(void *unused) {
+    (void)unused;
+    int errors[2];
+    char text[512] = "";
+    CHECK(pipe(errors) == 0 && dup2(errors[1], 2) == 2);
+    unsigned char *copy = vmarena_fenced_copy("abcd", 4, VMARENA_FENCE_END);
+    pid_t child = fork();
+    if (child == 0) {
+        vmarena_testing_begin();
+        poke(copy + 4, 1);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status != 0);
+    CHECK(read(errors[0], text, sizeof text - 1) > 0);
+    CHECK(strncmp(text, "vmarena: overrun: ", 18) == 0 && strstr(text, " past the end of a 4-byte object at ") != NULL);
+    vmarena_fenced_free(copy);
+}
+
+static void test_unexpected_faults_are_reported(void **state) {
+    (void)state;
+    assert_runs(child_overruns, NULL);
+}
+
 /* An assertion that jumps out of an expectation leaves its scope open on a stack that is gone. */
 static sigjmp_buf out;
 static void test_begin_closes_scopes(void **state) {
@@ -354,6 +379,7 @@ int main(void) {
         cmocka_unit_test(test_runner),
         cmocka_unit_test(test_runner_checks_the_other_side),
         cmocka_unit_test(test_runner_with_nothing),
+        cmocka_unit_test(test_unexpected_faults_are_reported),
         cmocka_unit_test(test_heap_without_errors),
         cmocka_unit_test(test_heap_checks_at_its_end),
         cmocka_unit_test(test_heap_tells_the_first_error),

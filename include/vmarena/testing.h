@@ -145,7 +145,10 @@ static inline void vmarena_testing_heap_end(struct vmarena_testing_heap *test);
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
-/* For a set-up function: closes the scopes that a test left open by jumping away, and sets the fault handlers again. */
+/*
+ * For a set-up function: closes the scopes that a test left open by jumping away, sets the fault handlers again, and has
+ * faults in memory of the library that no expectation catches reported on standard error before they kill the program.
+ */
 static inline void vmarena_testing_begin(void);
 
 /* ---- implementation ---------------------------------------------------------------------------------------------- */
@@ -185,6 +188,7 @@ static inline void vmarena_testing_fail_(const char *message) { VMARENA_TEST_FAI
 static inline void vmarena_testing_begin(void) {
     vmarena_scope_unwind(NULL);
     (void)vmarena_fault_reassert();
+    (void)vmarena_report_faults(2);
 }
 
 static inline void vmarena_expectation_begin_(struct vmarena_expectation_ *expectation) {
