@@ -2,7 +2,7 @@
 /*
  * catch-overrun FILE...: reads each PNG file twice with every object that the reader uses, the file's contents first of
  * all, flush against a guard page: once with the guards behind, once with the guards before. The reader is ordinary code
- * compiled with -O2; no sanitizer is needed. A bug is told in words and survived: the next file is read all the same.
+ * compiled with -O2; no sanitizer is needed. A bug is reported in words and survived: the next file is read all the same.
  * The exit status is 1 where a bug was caught, otherwise 2 where a file could not be read, otherwise 0.
  */
 #include <errno.h>

@@ -32,7 +32,7 @@ void vmarena_text_digits(struct vmarena_text *text, uint64_t value, unsigned dig
 void vmarena_text_count(struct vmarena_text *text, uint64_t count, const char *noun);
 /* Hands what was not handed out yet to flush. */
 void vmarena_text_flush(struct vmarena_text *text);
-/* Without flush: the length of what is there to write, without what did not fit. */
+/* Without flush: the number of characters that fit. */
 size_t vmarena_text_length(const struct vmarena_text *text);
 /* Without flush: a terminating zero, over the last character where there is no room. */
 void vmarena_text_end(struct vmarena_text *text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The two ways of tracking, for dirty.c: protect.c and scan.c. What the functions do is told in dirty.h. */
+/* The two ways of tracking, for dirty.c: protect.c and scan.c. dirty.h says what the functions do. */
 #ifndef VMARENA_DIRTY_BACK_ENDS_H
 #define VMARENA_DIRTY_BACK_ENDS_H
 

@@ -40,7 +40,7 @@ static void record(struct vmarena_heap *heap, struct vmarena_slot *slot, uint32_
     vmarena_discharge(heap, vmarena_slot_page_bytes(heap, slot));
 }
 
-/* Recorded first: a thread that faults as soon as the pages are closed is told of a use after free. */
+/* Recorded first: for a thread that faults as soon as the pages are closed, the report says use after free. */
 void vmarena_free_claimed(struct vmarena_heap *heap, struct vmarena_slot *slot, uint32_t stack) {
     record(heap, slot, stack);
     if (VMARENA_UNLIKELY(!vmarena_slot_close(heap, slot))) vmarena_add_relaxed(heap->unfenced, 1);

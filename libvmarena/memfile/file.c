@@ -37,7 +37,7 @@ void vmarena_memfile_hold(struct vmarena_memfile *file) { (void)atomic_fetch_add
 
 void vmarena_memfile_release(struct vmarena_memfile *file) {
     if (atomic_fetch_sub(&file->holders, 1) != 1) return;
-    if (file->aside != NULL) (void)vmarena_prim_unmap(file->aside, file->aside_size);
+    if (file->retired_mapping != NULL) (void)vmarena_prim_unmap(file->retired_mapping, file->retired_size);
     vmarena_prim_file_close(file->fd);
     vmarena_pool_give(&files, file);
 }

@@ -14,8 +14,8 @@ struct vmarena_memfile {
     size_t size;
     /* The page table that a mapping had when it was made private. Tearing it down takes time that grows with the memory,
      * so it stays until the file is released; NULL: none. */
-    void *aside;
-    size_t aside_size;
+    void *retired_mapping;
+    size_t retired_size;
 };
 
 /* Makes a file of size bytes, all zero, with one holder. Explained. */

@@ -44,13 +44,13 @@ static void move_aside(const struct vmarena_memfile_mapping *mapping, const stru
     struct vmarena_memfile *file = mapping->file;
     size_t align = vmarena_memfile_align(region->size);
     if (mapping->private_end != 0 || ranges->count != 1) return;
-    if (vmarena_prim_retire_pages(region->base, region->committed, align, &file->aside) == 0)
-        file->aside_size = region->committed;
+    if (vmarena_prim_retire_pages(region->base, region->committed, align, &file->retired_mapping) == 0)
+        file->retired_size = region->committed;
 }
 
 static void drop_aside(struct vmarena_memfile *file) {
-    if (file->aside != NULL) (void)vmarena_prim_unmap(file->aside, file->aside_size);
-    file->aside = NULL;
+    if (file->retired_mapping != NULL) (void)vmarena_prim_unmap(file->retired_mapping, file->retired_size);
+    file->retired_mapping = NULL;
 }
 
 static int make_ranges_private(struct vmarena_memfile_mapping *mapping, const struct vmarena_ranges *ranges) {

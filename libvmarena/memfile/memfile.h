@@ -64,7 +64,7 @@ int vmarena_memfile_open(struct vmarena_memfile_mapping *mapping, struct vmarena
 int vmarena_memfile_adopt(struct vmarena_memfile_mapping *mapping, struct vmarena_region *region,
                           struct vmarena_memfile *file);
 
-/* Unlists the mapping and gives up its file; then the owner unmaps the region. Nothing is done where there is no file. */
+/* Unlists the mapping and releases its file; then the owner unmaps the region. Nothing is done where there is no file. */
 void vmarena_memfile_close(struct vmarena_memfile_mapping *mapping);
 
 /* Advises the mapping now, and whatever replaces it later. Not explained. */

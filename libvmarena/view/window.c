@@ -143,7 +143,7 @@ static int move_pages(const struct vmarena_view_place *from, const struct vmaren
 }
 
 /*
- * The window is made in a stage elsewhere first, so that on an error nothing has changed; then it replaces what is there.
+ * The window is made in a stage elsewhere first, so that on an error nothing has changed; then it replaces the current one.
  * 1: there is no address space for a stage, or this system moves no mappings.
  */
 static int put_by_moving(struct vmarena_view_record *record, const struct vmarena_view_window *window) {

@@ -408,7 +408,7 @@ static void test_protect_ranges(void **state) {
     assert_faults(pages + page, VMARENA_FAULT_PROTECTED, object, 3 * page - 8, 0);
     assert_works(object, page - 8);
     assert_works(pages + 2 * page, page);
-    assert_int_equal(vmarena_check(arena), -EACCES); /* it cannot be told whether slack was hit there */
+    assert_int_equal(vmarena_check(arena), -EACCES); /* whether slack was overwritten there is not known */
     assert_explains("was made unreadable");
     assert_null(vmarena_resize(arena, object, 3 * page - 8, page));
     assert_explains("was protected");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The guard matrix: object sizes around every page boundary × alignment × side × read and write × guard back end. In
- * each cell the object's own bytes work, the first byte past its guarded edge faults and is told exactly, and the slack
+ * each cell the object's own bytes work, the first byte past its guarded edge faults with an exact record, and the slack
  * that the alignment and the other side leave is checked to the byte. A failure names the cell.
  */
 #include <setjmp.h>

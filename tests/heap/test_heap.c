@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The guarded heap in one thread: where objects lie, what faults and what is told of it, every error that is found. */
+/* The guarded heap in one thread: where objects lie, what faults and how it is reported, every error that is found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -256,7 +256,7 @@ static void test_threads_are_told(void **state) {
     vmarena_heap_destroy(race.heap);
 }
 
-/* Faults while others allocate and free: each is told of its own object. */
+/* Faults while others allocate and free: each report names its own object. */
 static void *fault_often(void *arg) {
     struct party *party = arg;
     struct vmarena_fault fault;

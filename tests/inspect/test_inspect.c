@@ -833,7 +833,7 @@ static void test_counters(void **state) {
     munmap(pages, count * page);
 }
 
-/* A process that may count only in user mode is told so: faults in read(2) are not counted. */
+/* user_only says when a process may count only in user mode: faults in read(2) are not counted. */
 static void count_as_nobody(void *arg) {
     struct vmarena_counters *counters;
     struct vmarena_counts before, after;

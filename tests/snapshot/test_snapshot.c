@@ -966,7 +966,7 @@ static void test_errors(void **state) {
     assert_int_equal(vmarena_create(&arena, &options), -EINVAL);
 }
 
-/* What only the process's limit forbids is told apart from what the kernel cannot do; AUTO then falls back. */
+/* A limit of the process is not taken for a feature that the kernel lacks; AUTO then falls back. */
 static void snap_without_descriptors(void *arg) {
     (void)arg;
     struct vmarena_snapshot *snapshot;

@@ -22,7 +22,7 @@ static void name_place(const void *pc, char *text, size_t size) {
                    info.dli_sname != NULL ? file : "");
 }
 
-/* What Fault of _faults.py is made of; the place is told of an instruction that is not the library's own. */
+/* What Fault of _faults.py is made of; the place is that of an instruction outside the library. */
 static PyObject *fault_fields(const struct vmarena_fault *fault, bool foreign) {
     char text[512], place[256] = "";
     (void)vmarena_fault_describe(fault, text, sizeof text);

@@ -103,7 +103,7 @@ class Stats:
 
 
 class Tracking(Named):
-    """How written pages are told from others; AUTO: the first of the others that this arena and system have.
+    """How written pages are detected; AUTO: the first of the others that this arena and system have.
 
     FILE: the kernel's copy on write, in an arena with Flag.MEMFD. SCAN: PAGEMAP_SCAN, of Linux 6.7. COMPARE: all pages
     are compared with copies. The library's fourth, by protection, is left out: where faulthandler displaces the library's

@@ -163,7 +163,7 @@ def reassert() -> None:
 
 
 def report_faults(file: int | HasFileno | None = 2, *, traceback: bool = True) -> None:
-    """From now on a fault in vmarena's memory that nothing catches is told in words before the process dies of it.
+    """From now on a fault in vmarena's memory that nothing catches is reported in words before the process dies of it.
 
     It names the object, the distance and the access. file: a descriptor, or a file that has one, which must stay open;
     None: no longer. traceback: Python's own follows, for which faulthandler is enabled unless it is. Raises Error (EBADF).

@@ -121,7 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "arguments alone) ending at a guard page, and again with them starting after one",
     )
     _pytest_guard.configure(config)
-    # A fault outside of call() ends the process: it is told first, where pytest's capturing does not reach, as its own
+    # A fault outside of call() ends the process: its report comes first, where pytest's capturing does not reach, as its own
     # faulthandler plug-in does. No handler is installed before a test uses vmarena.
     try:
         config.stash[_stderr_key] = os.dup(sys.stderr.fileno())

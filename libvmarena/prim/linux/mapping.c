@@ -12,9 +12,9 @@
 #include "prim/linux/kernel_abi.h"
 
 int vmarena_prim_map_hugetlb(void *address, size_t size, unsigned shift) {
-    /* Without MAP_NORESERVE, so that the pages are set aside now: otherwise the first touch could raise SIGBUS. */
+    /* Without MAP_NORESERVE, so that the pages are set retired now: otherwise the first touch could raise SIGBUS. */
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)(shift << MAP_HUGE_SHIFT);
-    /* With MAP_FIXED the kernel unmaps what is there before it looks into the pool, and leaves a hole where the pool is
+    /* With MAP_FIXED the kernel unmaps what lies at the address before it looks into the pool, and leaves a hole where the pool is
      * too small. So the first attempt is made elsewhere. */
     void *trial = NULL;
     int error = vmarena_prim_mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0, &trial);

@@ -22,7 +22,7 @@ struct vmarena_pagemap_scan {
     uint64_t start, end; /* start moves on: how far the scan came */
     uint64_t flags;
     uint64_t all_of, any_of; /* categories that a page needs to be reported */
-    uint64_t reported;       /* categories that the function is told of */
+    uint64_t reported;       /* categories that the function receives */
     /* May be NULL: then the flags alone act. Another result than 0 ends the scan. */
     int (*function)(uint64_t start, uint64_t end, uint64_t categories, void *arg);
     void *arg;
