@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import pickle
 import resource
@@ -184,6 +183,8 @@ def _run(
     kwargs: Mapping[str, Any],
 ) -> NoReturn:
     """Ends the process without what a normal end runs: exit functions and buffered files are the parent's."""
+    import faulthandler  # which subinterpreters with a GIL of their own refuse; they do not fork, either
+
     try:
         faulthandler.enable(trace, all_threads=False)
         _drop_cores()

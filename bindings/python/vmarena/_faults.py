@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import faulthandler
 import signal
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -171,6 +170,8 @@ def report_faults(file: int | HasFileno | None = 2, *, traceback: bool = True) -
     if file is None:
         _c.report_faults(-1, False)
         return
+    import faulthandler  # which subinterpreters with a GIL of their own refuse
+
     fd = file if isinstance(file, int) else file.fileno()
     if traceback and not faulthandler.is_enabled():
         faulthandler.enable(fd)
