@@ -228,6 +228,18 @@ static inline int guard_signal(const void *address, enum vmarena_guard_kind obta
     return mapping.prot == VMARENA_NONE ? SIGSEGV : SIGBUS;
 }
 
+/* What the guard behind an object raises here where no kind of guards was asked for. */
+static inline int auto_guard_signal(void) {
+    struct vmarena *arena;
+    struct vmarena_stats stats;
+    assert_int_equal(vmarena_create(&arena, &(struct vmarena_options){.reserve = 1, .fence = VMARENA_FENCE_END}), 0);
+    vmarena_stats(arena, &stats);
+    vmarena_destroy(arena);
+    return stats.guard_kind == VMARENA_GUARD_USERFAULT ? SIGBUS : SIGSEGV;
+}
+
+static inline const char *signal_name(int signo) { return signo == SIGBUS ? "SIGBUS" : "SIGSEGV"; }
+
 /* Whether guards of that kind can be had here; if not, the reason is printed, for a test that skips then. */
 static inline bool guards_work(enum vmarena_guard_kind kind) {
     struct vmarena *arena;

@@ -263,8 +263,9 @@ static void test_real_faults(void **state) {
     assert_int_equal(vmarena_try(poke_body, object + 25, &fault), 1);
     snprintf(line, sizeof line,
              "overrun: %s 2 bytes past the end of a 24-byte object at %p in "
-             "\"a name of more than 31 characte\" (SIGSEGV at %p)",
-             fault_access_known() ? "write" : "access", (void *)object, (void *)(object + 25));
+             "\"a name of more than 31 characte\" (%s at %p)",
+             fault_access_known() ? "write" : "access", (void *)object, signal_name(auto_guard_signal()),
+             (void *)(object + 25));
     check(&fault, line);
     vmarena_destroy(arena);
     assert_int_equal(vmarena_try_any(peek_body, NULL, &fault), 1);

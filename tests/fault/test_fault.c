@@ -17,6 +17,7 @@
 #include "support.h"
 
 static size_t page;
+static int guard_signo; /* what the guards of make() with VMARENA_GUARD_AUTO raise */
 
 /* cmocka has displaced the handlers before this test. */
 static void ready(void) {
@@ -100,7 +101,7 @@ static void test_exact_address_again_and_again(void **state) {
     for (int round = 0; round < 100; round++) {
         size_t offset = offsets[(size_t)round % (sizeof offsets / sizeof offsets[0])];
         struct vmarena_fault fault = fault_of(object + 24 + offset, round % 2);
-        assert_fault(&fault, .signo = SIGSEGV, .address = object + 24 + offset, .access = access_of(round % 2),
+        assert_fault(&fault, .signo = guard_signo, .address = object + 24 + offset, .access = access_of(round % 2),
                      .kind = VMARENA_FAULT_OVERRUN, .object = object, .object_size = 24,
                      .distance = (ptrdiff_t)offset + 1);
         assert_ptr_equal(fault.owner, arena);
@@ -389,8 +390,8 @@ static void test_declined_without_scope(void **state) {
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
     char *object = take(arena, 24), *foreign = map_pages(1, PROT_NONE);
     ready();
-    assert_dies(die_without_scope, object + 24, SIGSEGV);
-    assert_dies(die_after_scope, object + 24, SIGSEGV);
+    assert_dies(die_without_scope, object + 24, guard_signo);
+    assert_dies(die_after_scope, object + 24, guard_signo);
     assert_dies(die_out_of_scope, NULL, SIGSEGV);
     assert_dies(die_out_of_scope, foreign, SIGSEGV);
     munmap(foreign, page);
@@ -488,7 +489,7 @@ static void test_scope_by_arena(void **state) {
     assert_int_equal(vmarena_try_in(other, peek_body, in_other - 1, &fault), 1);
     assert_ptr_equal(fault.owner, other);
     assert_dies(die_wrong_arena, ((void *[]){one, in_other - 1}), SIGSEGV);
-    assert_dies(die_wrong_arena, ((void *[]){other, in_one + 24}), SIGSEGV);
+    assert_dies(die_wrong_arena, ((void *[]){other, in_one + 24}), guard_signo);
     assert_dies(die_wrong_arena, ((void *[]){one, NULL}), SIGSEGV);
     vmarena_destroy(one);
     vmarena_destroy(other);
@@ -527,7 +528,7 @@ static void test_nested_scopes(void **state) {
         assert_int_equal(vmarena_try_in(other, nest_body, &nest, &fault), 1);
         assert_int_equal(nest.inner_result, -1);
         assert_int_equal(nest.after, 0);
-        assert_fault(&fault, .signo = SIGSEGV, .address = in_other + 25, .access = VMARENA_ACCESS_READ,
+        assert_fault(&fault, .signo = guard_signo, .address = in_other + 25, .access = VMARENA_ACCESS_READ,
                      .kind = VMARENA_FAULT_OVERRUN, .object = in_other, .object_size = 24, .distance = 2);
         assert_null(vmarena_scope_top());
     }
@@ -561,7 +562,7 @@ static void test_nested_macros(void **state) {
     }
     VMARENA_CATCH(fault) {
         assert_ptr_equal(fault, &outer.fault);
-        assert_fault(fault, .signo = SIGSEGV, .address = object + 30, .access = VMARENA_ACCESS_WRITE,
+        assert_fault(fault, .signo = guard_signo, .address = object + 30, .access = VMARENA_ACCESS_WRITE,
                      .kind = VMARENA_FAULT_OVERRUN, .object = object, .object_size = 24, .distance = 7);
         steps = steps + 1000;
     }
@@ -818,7 +819,7 @@ static void die_blocked(void *address) {
     sigset_t set;
     CHECK(vmarena_fault_reassert() == 0);
     sigemptyset(&set);
-    sigaddset(&set, SIGSEGV);
+    sigaddset(&set, guard_signo);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)vmarena_try(peek_body, address, NULL);
     _exit(98);
@@ -829,7 +830,7 @@ static void test_blocked_dies(void **state) {
     (void)state;
     struct vmarena *arena = make(VMARENA_FENCE_END, VMARENA_GUARD_AUTO);
     ready();
-    assert_dies(die_blocked, take(arena, 24) + 24, SIGSEGV);
+    assert_dies(die_blocked, take(arena, 24) + 24, guard_signo);
     vmarena_destroy(arena);
 }
 
@@ -1039,7 +1040,7 @@ static void fault_with_clumsy_repair_told(void *arg) {
     struct sigaction action = {.sa_flags = SA_SIGINFO};
     action.sa_sigaction = site_handler;
     clumsy_inner = clumsy->inner;
-    sigaction(SIGSEGV, &action, NULL);
+    sigaction(guard_signo, &action, NULL);
     fault_with_clumsy_repair(arg);
 }
 
@@ -1052,7 +1053,7 @@ static void test_fault_in_a_repair_function(void **state) {
     char *object = take(arena, 24);
     struct clumsy clumsy = {arena, object + 40, 0, 0};
     ready();
-    assert_dies(fault_with_clumsy_repair, &clumsy, SIGSEGV);
+    assert_dies(fault_with_clumsy_repair, &clumsy, guard_signo);
     assert_exits(fault_with_clumsy_repair_told, &clumsy, 43);
     clumsy.caught = 1;
     assert_int_equal(vmarena_on_fault(arena, clumsy_repair, &clumsy), 0);
@@ -1074,7 +1075,7 @@ static void test_nested_delivery_keeps_the_record(void **state) {
     ready();
     assert_int_equal(vmarena_on_fault(arena, clumsy_repair, &clumsy), 0);
     struct vmarena_fault fault = fault_of(object + 26, true);
-    assert_fault(&fault, .signo = SIGSEGV, .address = object + 26, .access = VMARENA_ACCESS_WRITE,
+    assert_fault(&fault, .signo = guard_signo, .address = object + 26, .access = VMARENA_ACCESS_WRITE,
                  .kind = VMARENA_FAULT_OVERRUN, .object = object, .object_size = 24, .distance = 3);
     struct vmarena_scope scope;
     VMARENA_TRY(&scope) { poke(object + 27, 1); }
@@ -1219,6 +1220,7 @@ static void test_fault_within_ours(void **state) {
 
 int main(void) {
     page = vmarena_page_size();
+    guard_signo = auto_guard_signal();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_fault),
         cmocka_unit_test(test_wrong_arguments),

@@ -43,8 +43,9 @@ int sigaltstack(const stack_t *restrict stack, stack_t *restrict before) {
 /* ---- in the child ------------------------------------------------------------------------------------------------------- */
 
 static struct vmarena *arena;
-static char *object;  /* 24 bytes, flush against its guard */
-static char *foreign; /* a page without access that is not the library's */
+static char *object;    /* 24 bytes, flush against its guard */
+static int guard_signo; /* what that guard raises */
+static char *foreign;   /* a page without access that is not the library's */
 
 static void open_arena(void) {
     struct vmarena_options options = {.reserve = 64 * vmarena_page_size(), .fence = VMARENA_FENCE_END};
@@ -58,7 +59,7 @@ static void open_arena(void) {
 static void check_catches(void) {
     struct vmarena_fault fault;
     CHECK(vmarena_try(poke_body, object + 24, &fault) == 1);
-    CHECK(fault.signo == SIGSEGV && fault.address == object + 24 && fault.object == object);
+    CHECK(fault.signo == guard_signo && fault.address == object + 24 && fault.object == object);
     CHECK(fault.distance == 1 && fault.object_size == 24 && fault.kind == VMARENA_FAULT_OVERRUN);
     CHECK(fault.access == told(VMARENA_ACCESS_WRITE) && fault.owner == arena);
 }
@@ -516,7 +517,7 @@ static void test_uninstall(void **state) {
     int plain = 0;
     assert_runs(uninstall_restores, NULL);
     assert_runs(uninstall_restores, &plain);
-    assert_dies(use_after_uninstall, NULL, SIGSEGV);
+    assert_dies(use_after_uninstall, NULL, guard_signo);
     assert_exits(uninstall_in_scope, NULL, 51);
     assert_runs(uninstall_displaced, NULL);
 }
@@ -525,15 +526,16 @@ static void test_uninstall(void **state) {
 
 /* Handlers that call the one that they displaced, and list who was called. */
 #define LINKS 12
-static struct sigaction saved[LINKS];
+static struct sigaction saved_segv[LINKS], saved_bus[LINKS];
 static volatile int order[LINKS + 4], ordered;
 
 static void pass_on(int link, int signo, siginfo_t *info, void *context) {
     order[ordered] = link;
     ordered = ordered + 1;
     if (ordered > LINKS + 2) _exit(93); /* a cycle */
-    if (saved[link].sa_flags & SA_SIGINFO) saved[link].sa_sigaction(signo, info, context);
-    else if (saved[link].sa_handler != SIG_DFL) saved[link].sa_handler(signo);
+    const struct sigaction *saved = signo == SIGBUS ? &saved_bus[link] : &saved_segv[link];
+    if (saved->sa_flags & SA_SIGINFO) saved->sa_sigaction(signo, info, context);
+    else if (saved->sa_handler != SIG_DFL) saved->sa_handler(signo);
     else _exit(92);
 }
 
@@ -554,7 +556,8 @@ static void (*const links[])(int, siginfo_t *, void *) = {link_0, link_1, link_2
 static void displace(int link) {
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
     action.sa_sigaction = links[link];
-    CHECK(sigaction(SIGSEGV, &action, &saved[link]) == 0);
+    CHECK(sigaction(SIGSEGV, &action, &saved_segv[link]) == 0);
+    CHECK(sigaction(SIGBUS, &action, &saved_bus[link]) == 0);
 }
 
 /* Each calls ours, which calls the one before: all are called once, the latest first. */
@@ -942,6 +945,7 @@ static void test_host(void **state) {
 }
 
 int main(void) {
+    guard_signo = auto_guard_signal();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sent_default_kills),
         cmocka_unit_test(test_sent_chained),

@@ -19,6 +19,7 @@
 #define RUNNING_SLOWLY (getenv("VMARENA_TEST_WRAPPER") != NULL)
 
 static size_t page;
+static int guard_signo; /* what the guards of make_fenced() raise */
 
 /* cmocka has displaced the handlers before this test. */
 static void begin(void) { assert_int_equal(vmarena_fault_reassert(), 0); }
@@ -60,7 +61,7 @@ struct worker {
 };
 
 static bool is_expected(const struct vmarena_fault *fault, const struct worker *worker, size_t offset) {
-    return fault->signo == SIGSEGV && fault->address == worker->object + 24 + offset &&
+    return fault->signo == guard_signo && fault->address == worker->object + 24 + offset &&
            fault->object == worker->object && fault->object_size == 24 && fault->distance == (ptrdiff_t)offset + 1 &&
            fault->kind == VMARENA_FAULT_OVERRUN && fault->access != VMARENA_ACCESS_EXEC;
 }
@@ -162,7 +163,7 @@ static void test_scope_of_another_thread(void **state) {
     char *object;
     struct vmarena *arena = make_fenced(&object, 24);
     begin();
-    assert_dies(fault_elsewhere, object + 24, SIGSEGV);
+    assert_dies(fault_elsewhere, object + 24, guard_signo);
     vmarena_destroy(arena);
 }
 
@@ -566,6 +567,7 @@ static void test_fork_among_threads(void **state) {
 
 int main(int argc, char **argv) {
     page = vmarena_page_size();
+    guard_signo = auto_guard_signal();
     if (argc == 2 && strcmp(argv[1], "host") == 0) return host_faults_beside_installs(NULL), 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),

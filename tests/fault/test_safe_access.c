@@ -15,6 +15,7 @@
 #include "support.h"
 
 static size_t page;
+static int guard_signo; /* what the guard of a fenced strip raises */
 
 /* cmocka has displaced the handlers before this test. */
 static void begin(void) { assert_int_equal(vmarena_fault_reassert(), 0); }
@@ -62,7 +63,7 @@ static void check_fault(const struct strip *strip, const struct vmarena_fault *f
     bool bus = strip->end == TRUNCATED_SHARED || strip->end == TRUNCATED_PRIVATE;
     char *address = strip->pages + 2 * page + offset;
     if (strip->end == FENCED)
-        assert_fault(fault, .signo = SIGSEGV, .address = address, .access = access, .kind = VMARENA_FAULT_OVERRUN,
+        assert_fault(fault, .signo = guard_signo, .address = address, .access = access, .kind = VMARENA_FAULT_OVERRUN,
                      .object = strip->pages, .object_size = 2 * page, .distance = (ptrdiff_t)offset + 1);
     else
         assert_fault(fault, .signo = bus ? SIGBUS : SIGSEGV, .address = address, .access = access,
@@ -438,6 +439,7 @@ static void test_inside_a_scope(void **state) {
 
 int main(void) {
     page = vmarena_page_size();
+    guard_signo = auto_guard_signal();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copy_at_the_boundary),
         cmocka_unit_test(test_copy_of_pages),
