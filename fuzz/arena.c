@@ -544,7 +544,7 @@ static struct vmarena_options take_options(void) {
     options.fence = (enum vmarena_fence)(kinds % 3);
     if (flags >= 224) {
         options.huge = (enum vmarena_huge)(take() % 8);
-        options.guard_kind = (enum vmarena_guard_kind)(take() % 4);
+        options.guard_kind = (enum vmarena_guard_kind)(take() % 5);
         options.commit_policy = (enum vmarena_commit_policy)(take() % 4);
         options.flags = take();
         options.flags = (options.flags & ALL_FLAGS) | (options.flags >= 240 ? 1u << 31 : 0);
@@ -560,7 +560,7 @@ static struct vmarena_options take_options(void) {
 static bool are_good(const struct vmarena_options *options) {
     bool forks = (options->flags & VMARENA_DONT_FORK) && (options->flags & VMARENA_WIPE_ON_FORK);
     bool huge = options->fence != VMARENA_FENCE_OFF && options->huge > VMARENA_HUGE_NEVER;
-    return (unsigned)options->huge <= VMARENA_HUGE_1G && (unsigned)options->guard_kind <= VMARENA_GUARD_PROTECT &&
+    return (unsigned)options->huge <= VMARENA_HUGE_1G && (unsigned)options->guard_kind <= VMARENA_GUARD_USERFAULT &&
            (unsigned)options->commit_policy <= VMARENA_COMMIT_PROTECT && !(options->flags & ~ALL_FLAGS) && !forks &&
            !huge;
 }
@@ -570,10 +570,11 @@ static bool make(void) {
     int error = vmarena_create(&m.arena, &m.options);
     if (error != 0) {
         bool size = m.options.reserve > SIZE_MAX / 2, locked = m.options.flags & VMARENA_LOCK;
-        bool markers = m.options.guard_kind == VMARENA_GUARD_MARKER && m.options.fence != VMARENA_FENCE_OFF;
+        bool asks = m.options.guard_kind == VMARENA_GUARD_MARKER || m.options.guard_kind == VMARENA_GUARD_USERFAULT;
+        bool refused = asks && m.options.fence != VMARENA_FENCE_OFF;
         CHECK(m.arena == NULL && vmarena_explain()[0] != '\0');
         CHECK(error == -EINVAL ? !are_good(&m.options)
-                               : (error == -ENOMEM && size) || (error == -EOPNOTSUPP && markers) || locked);
+                               : (error == -ENOMEM && size) || (error == -EOPNOTSUPP && refused) || locked);
         return false;
     }
     CHECK(are_good(&m.options));

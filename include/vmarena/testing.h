@@ -36,6 +36,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "crash_lines.h"
 #include "error.h"
 #include "fault.h"
 #include "heap.h"
@@ -147,7 +148,8 @@ static inline void vmarena_testing_heap_end(struct vmarena_testing_heap *test);
 
 /*
  * For a set-up function: closes the scopes that a test left open by jumping away, sets the fault handlers again, and has
- * faults in memory of the library that no expectation catches reported on standard error before they kill the program.
+ * faults in memory of the library that no expectation catches reported on standard error, with the lines of source where
+ * addr2line(1) is installed, before they kill the program or fail the test.
  */
 static inline void vmarena_testing_begin(void);
 
@@ -187,6 +189,7 @@ static inline void vmarena_testing_fail_(const char *message) { VMARENA_TEST_FAI
 
 static inline void vmarena_testing_begin(void) {
     vmarena_scope_unwind(NULL);
+    if (vmarena_fault_status() != VMARENA_HANDLER_INSTALLED) (void)vmarena_crash_lines_install();
     (void)vmarena_fault_reassert();
     (void)vmarena_report_faults(2);
 }

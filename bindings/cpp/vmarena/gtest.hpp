@@ -10,8 +10,9 @@
 #ifndef VMARENA_GTEST_HPP
 #define VMARENA_GTEST_HPP
 
-#include "crash_lines.hpp"
 #include "patterns.hpp"
+
+#include <vmarena/crash_lines.h>
 
 #include <gtest/gtest.h>
 
@@ -39,7 +40,7 @@ class Reports : public ::testing::EmptyTestEventListener {
     }
 };
 inline const bool reports_are_on = [] {
-    (void)install_crash_lines();
+    (void)::vmarena_crash_lines_install();
     ::testing::UnitTest::GetInstance()->listeners().Append(new Reports); // GoogleTest frees it
     return true;
 }();
