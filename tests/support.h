@@ -167,9 +167,34 @@ static inline char *hole(void) {
     return pages + page;
 }
 
+static inline bool memory_files_work(void) {
+    int fd = memfd_create("vmarena-test", MFD_CLOEXEC);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+}
+
+/* For what VMARENA_MEMFD, or the table of regions that other processes read, is needed for. */
+#define skip_without_memory_files()                                                                                    \
+    do {                                                                                                               \
+        if (!memory_files_work()) {                                                                                    \
+            print_message("skip: this system has no memory files (memfd_create(2))\n");                                \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+
+/* An empty file without a name: in memory, or on disk where there are no memory files. -1: it cannot be made. */
+static inline int nameless_file(void) {
+    char path[] = "/tmp/vmarena-test-XXXXXX";
+    int fd = memfd_create("vmarena-test", MFD_CLOEXEC);
+    if (fd >= 0) return fd;
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0) unlink(path);
+    return fd;
+}
+
 /* `pages` mapped pages of a file of `bytes` bytes, each 'f'; flags is MAP_SHARED or MAP_PRIVATE. *fd is to be closed. */
 static inline char *map_file(size_t pages, size_t bytes, int flags, int *fd) {
-    *fd = memfd_create("vmarena-test", MFD_CLOEXEC);
+    *fd = nameless_file();
     assert_true(*fd >= 0);
     char *content = malloc(bytes + 1);
     assert_non_null(content);

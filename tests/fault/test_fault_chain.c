@@ -239,7 +239,7 @@ static void bus_is_chained(void *arg) {
     set_handler(SA_SIGINFO, bus_handler);
     open_arena();
     check_catches();
-    int fd = memfd_create("t", MFD_CLOEXEC);
+    int fd = nameless_file();
     foreign = mmap(NULL, vmarena_page_size(), PROT_READ, MAP_SHARED, fd, 0);
     (void)arg;
     (void)vmarena_try(peek_body, foreign + 5, NULL);
@@ -250,7 +250,7 @@ static void die_by_bus(void *arg) {
     (void)arg;
     open_arena();
     check_catches();
-    int fd = memfd_create("t", MFD_CLOEXEC);
+    int fd = nameless_file();
     (void)vmarena_try(peek_body, mmap(NULL, vmarena_page_size(), PROT_READ, MAP_SHARED, fd, 0), NULL);
     _exit(98);
 }
@@ -872,7 +872,7 @@ static void host_deals(void *arg) {
         CHECK(fault.distance == -(ptrdiff_t)page && fault.access == told(VMARENA_ACCESS_READ));
         CHECK(vmarena_try_any(peek_body, NULL, &fault) == 1);
         CHECK(fault.address == NULL && fault.kind == VMARENA_FAULT_UNMAPPED);
-        int fd = memfd_create("t", MFD_CLOEXEC);
+        int fd = nameless_file();
         char *map = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
         CHECK(vmarena_try_any(peek_body, map + 1, &fault) == 1);
         CHECK(fault.signo == SIGBUS && fault.address == map + 1 && fault.kind == VMARENA_FAULT_PAST_END_OF_FILE);

@@ -279,7 +279,7 @@ static void reads_past_the_end_of_a_file(void *arg) {
     struct vmarena_view *view;
     size_t page = vmarena_page_size();
     (void)arg;
-    int fd = memfd_create("vmarena-test", MFD_CLOEXEC);
+    int fd = nameless_file();
     CHECK(fd >= 0 && ftruncate(fd, (off_t)(2 * page)) == 0);
     CHECK(vmarena_view_open_fd(&view, fd, &(struct vmarena_view_options){.name = "log"}) == 0);
     CHECK(ftruncate(fd, (off_t)page) == 0 && vmarena_report_faults(report_to) == 0);

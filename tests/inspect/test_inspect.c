@@ -446,6 +446,7 @@ static int count_foreign(const struct vmarena_mapping *mapping, void *arg) {
 /* The owners in a child that inherited its parent's table: each process has a table of its own. */
 static void test_owners_in_another_process(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena *arena;
     struct {
         struct foreign seen;

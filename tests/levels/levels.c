@@ -169,8 +169,10 @@ static void test_counting(void) {
 static void test_truncated(void) {
     size_t page = vmarena_page_size();
     char *buffer = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    int fd = memfd_create("levels", 0);
-    CHECK(fd >= 0 && ftruncate(fd, (off_t)(4 * page)) == 0);
+    FILE *file = tmpfile();
+    CHECK(file != NULL);
+    int fd = fileno(file);
+    CHECK(ftruncate(fd, (off_t)(4 * page)) == 0);
     char *map = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     CHECK(map != MAP_FAILED && buffer != MAP_FAILED);
     for (size_t round = 0; round < 40; round++) {
@@ -190,7 +192,7 @@ static void test_truncated(void) {
     }
     munmap(map, 4 * page);
     munmap(buffer, 4 * page);
-    close(fd);
+    fclose(file);
 }
 
 /* ---- the address of a fault in an access that the CPU may make in parts ---------------------------------------------------- */
@@ -223,15 +225,17 @@ static void test_file_offsets(void) {
     struct vmarena_fault fault;
     uint64_t value;
     size_t page = vmarena_page_size();
-    int fd = memfd_create("levels", 0);
-    CHECK(fd >= 0 && ftruncate(fd, (off_t)(2 * page)) == 0 && vmarena_view_open_fd(&view, fd, NULL) == 0);
+    FILE *file = tmpfile();
+    CHECK(file != NULL);
+    int fd = fileno(file);
+    CHECK(ftruncate(fd, (off_t)(2 * page)) == 0 && vmarena_view_open_fd(&view, fd, NULL) == 0);
     CHECK(ftruncate(fd, (off_t)page) == 0);
     char *lost = (char *)view->data + page;
     CHECK(vmarena_read(lost, &value, 8, &fault) == 1 && fault.address == lost && fault.file_offset == page);
     CHECK(vmarena_compare(view->data, view->data, 2 * page, &fault) == page && fault.address == lost);
     CHECK(fault.file_offset == page);
     vmarena_view_close(view);
-    close(fd);
+    fclose(file);
 }
 
 int main(void) {

@@ -315,6 +315,7 @@ static void clear_scene(void) {
 
 static void test_fork_at_every_call(void **state) {
     (void)state;
+    skip_without_memory_files();
     skip_where_annotated();
     assert_int_equal(vmarena_fault_reassert(), 0);
     unsigned points = 0;
@@ -346,6 +347,7 @@ static void take_over_and_fork(void) {
 
 static void test_fork_while_an_arena_is_destroyed(void **state) {
     (void)state;
+    skip_without_memory_files();
     bool ever = false;
     skip_where_annotated();
     for (target = 0; target < 40; target++) {
@@ -375,6 +377,7 @@ static void test_fork_while_an_arena_is_destroyed(void **state) {
 /* Whoever holds the file at the fork: the child may bring it back, so that the parent must not write to it afterwards. */
 static void test_file_held_by_a_snapshot_at_a_fork(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_snapshot *second, *third;
     int to_child[2], status;
     char byte = 0;
@@ -430,6 +433,7 @@ static void register_too_late(void *arg) {
 
 static void test_fork_handler_refused(void **state) {
     (void)state;
+    skip_without_memory_files();
     assert_runs(register_too_late, NULL);
 }
 
@@ -472,6 +476,7 @@ static void fork_beyond_the_limit(void *arg) {
 
 static void test_fork_beyond_the_limit(void **state) {
     (void)state;
+    skip_without_memory_files();
     if (UNDER_SANITIZER) {
         print_message("skip: a sanitizer's own memory exceeds the limit\n");
         skip();

@@ -64,6 +64,7 @@ static void file_beyond_the_limit(void *arg) {
 
 static void test_a_memory_file_beyond_the_limit(void **state) {
     (void)state;
+    skip_without_memory_files();
     assert_runs(file_beyond_the_limit, NULL);
 }
 
@@ -83,6 +84,7 @@ static void signal_that_was_pending(void *arg) {
 
 static void test_a_signal_that_was_pending_stays(void **state) {
     (void)state;
+    skip_without_memory_files();
     assert_runs(signal_that_was_pending, NULL);
 }
 
@@ -107,6 +109,7 @@ static void host_with_a_handler(void *arg) {
 
 static void test_handlers_of_the_host_are_not_called(void **state) {
     (void)state;
+    skip_without_memory_files();
     assert_runs(host_with_a_handler, NULL);
 }
 
@@ -129,6 +132,7 @@ static void write_beyond_the_limit(void *arg) {
 
 static void test_a_write_beyond_the_limit(void **state) {
     (void)state;
+    skip_without_memory_files();
     assert_runs(write_beyond_the_limit, NULL);
 }
 

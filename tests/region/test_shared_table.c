@@ -75,6 +75,7 @@ static void assert_ascending(const struct vmarena_shared_entries *found) {
 
 static void test_one_full_table(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_shared_entries found;
     read_forged(&(struct forgery){.tables = 1, .used = ENTRIES}, &found);
     assert_int_equal(found.count, ENTRIES);
@@ -85,6 +86,7 @@ static void test_one_full_table(void **state) {
 /* Hundreds of them: as many entries, in as much memory, as of one. */
 static void test_many_tables_cost_what_one_does(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_shared_entries found;
     read_forged(&(struct forgery){.tables = 300, .used = ENTRIES}, &found);
     assert_int_equal(found.count, ENTRIES);
@@ -96,6 +98,7 @@ static void test_many_tables_cost_what_one_does(void **state) {
 /* Small ones: those of the first four tables. */
 static void test_few_tables_are_looked_at(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_shared_entries found;
     read_forged(&(struct forgery){.tables = 300, .used = 10}, &found);
     assert_int_equal(found.count, 40);
@@ -104,6 +107,7 @@ static void test_few_tables_are_looked_at(void **state) {
 
 static void test_more_used_than_there_are(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_shared_entries found;
     read_forged(&(struct forgery){.tables = 2, .used = UINT64_MAX}, &found);
     assert_int_equal(found.count, ENTRIES);
@@ -112,6 +116,7 @@ static void test_more_used_than_there_are(void **state) {
 
 static void test_entries_that_end_before_they_start(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_shared_entries found;
     read_forged(&(struct forgery){.tables = 2, .used = ENTRIES, .backwards = true}, &found);
     assert_int_equal(found.count, 0);
@@ -145,6 +150,7 @@ static void has_no_descriptor_at_first(void *arg) {
 
 static void test_a_table_is_tried_again(void **state) {
     (void)state;
+    skip_without_memory_files();
     if (geteuid() != 0) {
         print_message("skip: reading the parent's memory may need privilege (Yama)\n");
         skip();

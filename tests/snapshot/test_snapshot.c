@@ -55,6 +55,10 @@ static struct vmarena_snapshot *snap(struct vmarena *arena, enum vmarena_trackin
 /* Which ways of tracking work depends on the system. */
 static bool can(enum vmarena_tracking way) {
     struct vmarena_snapshot *snapshot;
+    if (way == VMARENA_TRACK_FILE && !memory_files_work()) {
+        print_message("not here: file: this system has no memory files (memfd_create(2))\n");
+        return false;
+    }
     struct vmarena *arena = make(way, 16 * page);
     take(arena, 1);
     int error = vmarena_snapshot(&snapshot, arena, way);
@@ -281,6 +285,7 @@ static void test_cost_of_restoring(void **state) {
 /* The pages of a memory file may exist without being mapped: all are compared, and other tracking is refused. */
 static void test_memory_file_compared(void **state) {
     (void)state;
+    skip_without_memory_files();
     skip_where_annotated();
     enum vmarena_tracking refused[] = {VMARENA_TRACK_SCAN, VMARENA_TRACK_PROTECT};
     size_t size = 20 * page;
@@ -337,6 +342,7 @@ static void test_prefault_after_a_snapshot(void **state) {
 /* If nobody else holds the file, the written pages go to it; otherwise all pages are copied. */
 static void test_second_snapshot_of_a_file(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_snapshot_info info;
     struct vmarena *arena = make(VMARENA_TRACK_FILE, 1024 * page);
     unsigned char *bytes = take(arena, 100 * page);
@@ -426,6 +432,7 @@ static void test_clones(void **state) {
 /* The clone is an arena like any: guards, names, marks, zeroed memory, faults. */
 static void test_clone_is_an_arena(void **state) {
     (void)state;
+    skip_without_memory_files();
     skip_where_annotated();
     struct vmarena *arena = make(VMARENA_TRACK_FILE, 64 * page), *clone;
     unsigned char *bytes = take(arena, 5 * page);
@@ -649,6 +656,7 @@ static void test_protection(void **state) {
 /* Parts protected before the mapping of a memory file becomes a private one. */
 static void test_parts_of_a_file(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena *arena = make(VMARENA_TRACK_FILE, 64 * page);
     unsigned char *bytes = take(arena, 20 * page);
     struct vmarena_fault fault;
@@ -886,6 +894,7 @@ static void test_tracking_anew_while_a_child_lives(void **state) {
 /* The parent goes on writing after its file was frozen for the child. */
 static void test_child_keeps_the_file_of_its_parent(void **state) {
     (void)state;
+    skip_without_memory_files();
     int to_child[2], to_parent[2], status;
     char byte = 0;
     struct vmarena *arena = make(VMARENA_TRACK_FILE, 64 * page);
@@ -999,8 +1008,8 @@ static void test_nothing_allocated(void **state) {
     (void)state;
     ready();
     for (unsigned i = 0; i < WAYS; i++) {
-        struct vmarena *arena = make(ways[i], 64 * page), *clone;
         if (!can(ways[i])) continue;
+        struct vmarena *arena = make(ways[i], 64 * page), *clone;
         struct vmarena_snapshot *snapshot = snap(arena, ways[i]);
         take(arena, 100)[0] = 1;
         restore(arena, snapshot);

@@ -175,6 +175,10 @@ static void end(struct subject *subject) {
 
 static bool is_possible(const struct kind *kind) {
     struct vmarena_snapshot *snapshot;
+    if (kind->way == VMARENA_TRACK_FILE && !memory_files_work()) {
+        print_message("not here: %s: this system has no memory files (memfd_create(2))\n", kind->name);
+        return false;
+    }
     struct subject subject = {.kind = kind};
     struct kind fresh = *kind;
     fresh.past = FRESH;
@@ -332,6 +336,7 @@ static void snap_beyond_the_file_limit(void *arg) {
 
 static void test_file_size_limit(void **state) {
     (void)state;
+    skip_without_memory_files();
     skip_under_limits();
     assert_runs(snap_beyond_the_file_limit, NULL);
 }

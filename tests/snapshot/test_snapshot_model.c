@@ -54,7 +54,7 @@ static void grow(struct model *model, size_t size) {
 
 static void make(struct model *model) {
     struct vmarena_options options = {.reserve = 300 * page};
-    if (below(2) == 0) options.flags |= VMARENA_MEMFD;
+    if (below(2) == 0 && memory_files_work()) options.flags |= VMARENA_MEMFD;
     if (below(4) == 0) options.flags |= VMARENA_PREFAULT;
     if (below(2) == 0) options.commit_policy = VMARENA_COMMIT_PROTECT, options.commit = 4 * page;
     if (below(4) == 0) options.huge = VMARENA_HUGE_TRANSPARENT, options.reserve = 1500 * page;

@@ -535,6 +535,7 @@ static void test_ranges(void **state) {
 
 static void test_sealed_memory_file(void **state) {
     (void)state;
+    skip_without_memory_files();
     struct vmarena_view *view;
     int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     write_bytes(fd, 0, page);
@@ -583,7 +584,7 @@ static void open_while_it_shrinks(int fd, unsigned *opened, unsigned *shrunk) {
 
 static void test_file_that_shrinks_while_opened(void **state) {
     (void)state;
-    int fd = memfd_create("shrinking", MFD_CLOEXEC);
+    int fd = nameless_file();
     struct shrinking shrinking = {fd, 1};
     pthread_t thread;
     void *result;
@@ -648,7 +649,7 @@ static void check_failing_moves(int fd, enum vmarena_fence fence) {
 
 static void test_moving_while_it_shrinks(void **state) {
     (void)state;
-    int fd = memfd_create("shrinking", MFD_CLOEXEC);
+    int fd = nameless_file();
     check_failing_moves(fd, VMARENA_FENCE_OFF);
     check_failing_moves(fd, VMARENA_FENCE_END);
     close(fd);
@@ -754,7 +755,7 @@ static void test_absent_in_a_child(void **state) {
 static void populates_a_cut_view(void *arg) {
     struct vmarena_view *view;
     size_t *kept = arg;
-    int fd = memfd_create("vmarena-test", MFD_CLOEXEC);
+    int fd = nameless_file();
     CHECK(fd >= 0 && ftruncate(fd, (off_t)(100 * page)) == 0 && vmarena_view_open_fd(&view, fd, NULL) == 0);
     if (!filter_call_with(SYS_madvise, 2, MADV_POPULATE_READ, SECCOMP_RET_ERRNO | EINVAL)) _exit(NO_SECCOMP);
     CHECK(vmarena_view_populate(view, 0, 0) == 0);
@@ -838,6 +839,7 @@ static void test_huge_pages_on_a_memory_file(void **state) {
         print_message("skip: this system has no huge pages\n");
         skip();
     }
+    skip_without_memory_files();
     int fd = memfd_create("huge", MFD_CLOEXEC);
     assert_int_equal(ftruncate(fd, (off_t)(4 * huge)), 0);
     struct vmarena_view_options options = {
