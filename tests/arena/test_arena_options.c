@@ -267,7 +267,9 @@ static void until_no_space_is_left(void *arg) {
         CHECK(stats_of(arena).reserved <= last);
         last = stats_of(arena).reserved;
     }
-    CHECK(last < 64 * MIB && count > 6 && explains("mmap: out of memory or address space for 1,0"));
+    CHECK(last < 64 * MIB && count > 6 && explains("mmap: out of memory or address space for "));
+    /* Whether the last one's pages or its tables did not fit is a matter of a few pages. */
+    CHECK(mmap(NULL, MIB + 64 * 1024, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
     struct vmarena_scratch scratch = vmarena_scratch_begin(NULL);
     CHECK(scratch.arena == NULL);
     vmarena_destroy(arena);
@@ -436,7 +438,7 @@ static void test_hugetlb(void **state) {
     assert_int_equal(stats.page_size, 2 * MIB);
     char *object = vmarena_alloc(arena, 8 * MIB, 1);
     poke(object + 8 * MIB - 1, 1);
-    assert_int_equal(stats_of(arena).huge, 2 * MIB);
+    assert_int_equal(stats_of(arena).huge, caps.pagemap_scan ? 2 * MIB : 0);
     assert_int_equal(vmarena_protect_range(arena, object, vmarena_page_size(), VMARENA_READ), -EINVAL);
     assert_int_equal(vmarena_protect_range(arena, object, 2 * MIB, VMARENA_READ), 0);
     vmarena_destroy(arena);

@@ -23,7 +23,7 @@
 
 static unsigned state_of_word(uint64_t word) {
     unsigned state = 0;
-    if (word & WORD_GUARD) return VMARENA_PAGE_GUARD;
+    if (word & WORD_GUARD) return 0; /* and not swapped; only a scan counts guards among what is known */
     if (word & WORD_PRESENT) state |= VMARENA_PAGE_RESIDENT;
     if (word & WORD_SWAPPED) state |= VMARENA_PAGE_SWAPPED;
     if (state == 0) return 0;
