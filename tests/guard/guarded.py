@@ -7,7 +7,7 @@ import sys
 import traceback
 
 POINTER = re.compile(r"0x[0-9a-f]+")
-TOTALS = re.compile(r"vmarena guard: ([0-9,]+) objects? guarded, ([0-9,]+) unguarded(?:, ([0-9,]+) not sampled)?"
+TOTALS = re.compile(r"vmarena guard: ([0-9,]+) objects? guarded(?: by [a-z ]+)?, ([0-9,]+) unguarded(?:, ([0-9,]+) not sampled)?"
                     r"(?:, ([0-9,]+) refused)?, peak ([0-9,]+) live in [^,]+, ([0-9,]+) errors?"
                     r"(?:, ([0-9,]+) repeated)?(?:, ([0-9,]+) more places not recorded)?"
                     r"(?:, ([0-9,]+) suppressed)?(?:, ([0-9,]+) processes)?")
@@ -42,6 +42,12 @@ class Result:
         names = ("guarded", "unguarded", "unsampled", "refused", "peak", "errors", "repeated", "unrecorded", "suppressed",
                  "processes")
         return {name: int((text or "0").replace(",", "")) for name, text in zip(names, found[0].groups())}
+
+    @property
+    def backends(self):
+        """Which guards the totals name."""
+        found = re.search(r"^vmarena guard: [0-9,]+ objects? guarded by ([a-z ]+), ", self.err, re.M)
+        return found[1] if found else ""
 
     def stack_after(self, start):
         """The frames printed behind the first line that starts so."""

@@ -12,7 +12,7 @@
 #include "preload_check.h"
 #include "run.h"
 #include "symbols.h"
-#include "vmarena/page.h"
+#include "vmarena/arena.h"
 
 #define usage_error(...) vmarena_complain(VMARENA_EXIT_USAGE, "guard", __VA_ARGS__)
 
@@ -192,10 +192,17 @@ static int contradict(const char *one, const char *other) {
     return usage_error("%s and %s contradict each other", one, other);
 }
 
-/* Checks options that are valid each but not together. */
+static bool guards_work(enum vmarena_guard_kind kind) {
+    struct vmarena *arena;
+    struct vmarena_options options = {.reserve = 1, .fence = VMARENA_FENCE_END, .guard_kind = kind};
+    int error = vmarena_create(&arena, &options);
+    if (error == 0) vmarena_destroy(arena);
+    return error != -EOPNOTSUPP;
+}
+
+/* Checks options that are valid each but not together, or not on this system. */
 static int check_options(const struct vmarena_run *run) {
     const struct vmarena_guard_options *options = &run->options;
-    struct vmarena_caps caps;
     if (options->min_size > options->max_size)
         return usage_error("--min-size: %zu is more than --max-size, %zu: no object would be guarded",
                            options->min_size, options->max_size);
@@ -204,8 +211,10 @@ static int check_options(const struct vmarena_run *run) {
     if (options->quarantine == 0 && options->reuse == VMARENA_REUSE_RANDOM)
         return contradict("--quarantine=0", "--reuse=random");
     if (run->json != 0 && run->colour == 1) return contradict("--format=json", "--color=always");
-    if (options->backend == VMARENA_BACKEND_MARKER && vmarena_caps(&caps) == 0 && !caps.guard_markers)
+    if (options->backend == VMARENA_BACKEND_MARKER && !guards_work(VMARENA_GUARD_MARKER))
         return usage_error("--backend=marker: this kernel has no guard markers (Linux 6.13)");
+    if (options->backend == VMARENA_BACKEND_USERFAULT && !guards_work(VMARENA_GUARD_USERFAULT))
+        return usage_error("--backend=userfault: no userfaultfd(2) for this user (Linux 5.11, or 4.14 for root)");
     return 0;
 }
 

@@ -14,7 +14,12 @@
 enum vmarena_guard_side { VMARENA_SIDE_END, VMARENA_SIDE_START, VMARENA_SIDE_ALTERNATE, VMARENA_SIDE_BOTH };
 enum vmarena_guard_full { VMARENA_FULL_UNGUARDED, VMARENA_FULL_FAIL };
 enum vmarena_guard_reuse { VMARENA_REUSE_FIFO, VMARENA_REUSE_RANDOM };
-enum vmarena_guard_backend { VMARENA_BACKEND_AUTO, VMARENA_BACKEND_MARKER, VMARENA_BACKEND_PROTECT };
+enum vmarena_guard_backend {
+    VMARENA_BACKEND_AUTO,
+    VMARENA_BACKEND_MARKER,
+    VMARENA_BACKEND_USERFAULT,
+    VMARENA_BACKEND_PROTECT
+};
 
 struct vmarena_guard_options {
     size_t side, full, reuse, backend; /* of the enumerations above */

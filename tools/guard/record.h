@@ -83,14 +83,14 @@ struct vmarena_report {
 
 /* The figures of one process, at its end or a few allocations before. */
 struct vmarena_guard_figures {
-    _Atomic uint32_t process; /* 0: free */
-    uint32_t unused;
+    _Atomic uint32_t process;    /* 0: free */
+    _Atomic uint32_t guard_kind; /* enum vmarena_guard_kind, obtained; 0: not known yet */
     _Atomic uint64_t guarded, unguarded, unsampled, failed;
     _Atomic uint64_t live_peak, page_peak;
     _Atomic uint64_t errors, repeated; /* repeated: at a place that was reported before */
 };
 
-#define VMARENA_CHANNEL_MAGIC UINT32_C(0x564d4732) /* changes with the layout or the enumerations: "VMG2" */
+#define VMARENA_CHANNEL_MAGIC UINT32_C(0x564d4733) /* changes with the layout or the enumerations: "VMG3" */
 #define VMARENA_CHANNEL_PROCESSES 4096
 #define VMARENA_CHANNEL_REPORTS 1024
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "totals.h"
 
-#include <stdbool.h>
-
 /* A process that called execve(2) has figures for each of its programs, but is one process. */
 static bool is_seen(const struct vmarena_channel *channel, uint32_t index) {
     for (uint32_t i = 0; i < index; i++)
@@ -20,6 +18,8 @@ void vmarena_totals_add_up(const struct vmarena_channel *channel, struct vmarena
     for (uint32_t i = 0; i < taken && i < VMARENA_CHANNEL_PROCESSES; i++) {
         const struct vmarena_guard_figures *one = &channel->figures[i];
         sum->processes += !is_seen(channel, i);
+        uint32_t kind = atomic_load(&one->guard_kind); /* whatever the program wrote there */
+        if (kind <= VMARENA_GUARD_USERFAULT) sum->kinds[kind] = true;
         sum->guarded += atomic_load(&one->guarded);
         sum->unguarded += atomic_load(&one->unguarded);
         sum->unsampled += atomic_load(&one->unsampled);
@@ -37,11 +37,24 @@ static void add_if(struct vmarena_text *text, uint64_t count, const char *words)
     vmarena_text_add(text, words);
 }
 
+static void add_kinds(struct vmarena_text *text, const struct vmarena_totals_line *sum) {
+    static const char *const names[] = {NULL, "markers", "mprotect", "userfaultfd"};
+    const char *before = " by ";
+    for (size_t kind = VMARENA_GUARD_AUTO + 1; kind <= VMARENA_GUARD_USERFAULT; kind++) {
+        if (!sum->kinds[kind]) continue;
+        vmarena_text_add(text, before);
+        vmarena_text_add(text, names[kind]);
+        before = " and ";
+    }
+}
+
 void vmarena_totals_text(struct vmarena_text *text, const struct vmarena_totals_line *sum,
                          const struct vmarena_tally *tally) {
     vmarena_text_add(text, "vmarena guard: ");
     vmarena_text_count(text, sum->guarded, "object");
-    vmarena_text_add(text, " guarded, ");
+    vmarena_text_add(text, " guarded");
+    add_kinds(text, sum);
+    vmarena_text_add(text, ", ");
     vmarena_text_grouped(text, sum->unguarded);
     vmarena_text_add(text, " unguarded");
     add_if(text, sum->unsampled, " not sampled");
@@ -67,6 +80,20 @@ static void json_number(struct vmarena_text *text, const char *name, uint64_t va
     vmarena_text_decimal(text, value);
 }
 
+/* The names are those of --backend. */
+static void json_kinds(struct vmarena_text *text, const struct vmarena_totals_line *sum) {
+    static const char *const names[] = {NULL, "\"marker\"", "\"protect\"", "\"userfault\""};
+    const char *before = "";
+    vmarena_text_add(text, ",\"backends\":[");
+    for (size_t kind = VMARENA_GUARD_AUTO + 1; kind <= VMARENA_GUARD_USERFAULT; kind++) {
+        if (!sum->kinds[kind]) continue;
+        vmarena_text_add(text, before);
+        vmarena_text_add(text, names[kind]);
+        before = ",";
+    }
+    vmarena_text_char(text, ']');
+}
+
 void vmarena_totals_json(struct vmarena_text *text, const struct vmarena_totals_line *sum,
                          const struct vmarena_tally *tally) {
     vmarena_text_add(text, "{\"kind\":\"totals\"");
@@ -82,5 +109,6 @@ void vmarena_totals_json(struct vmarena_text *text, const struct vmarena_totals_
     json_number(text, "suppressed", tally->suppressed);
     json_number(text, "damaged", tally->damaged);
     json_number(text, "processes", sum->processes);
+    json_kinds(text, sum);
     vmarena_text_add(text, "}\n");
 }

@@ -3,8 +3,11 @@
 #ifndef VMARENA_TOOLS_TOTALS_H
 #define VMARENA_TOOLS_TOTALS_H
 
+#include <stdbool.h>
+
 #include "base/text.h"
 #include "record.h"
+#include "vmarena/types.h"
 
 /* How many reports were read, and what became of them. */
 struct vmarena_tally {
@@ -14,6 +17,8 @@ struct vmarena_tally {
 
 struct vmarena_totals_line {
     uint64_t guarded, unguarded, unsampled, failed, live_peak, page_peak, repeated, unrecorded, processes;
+    bool kinds[VMARENA_GUARD_USERFAULT +
+               1]; /* of guards that some process has; kinds[VMARENA_GUARD_AUTO] means nothing */
 };
 
 void vmarena_totals_add_up(const struct vmarena_channel *channel, struct vmarena_totals_line *sum);

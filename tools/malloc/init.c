@@ -50,6 +50,7 @@ void vmarena_malloc_publish(void) {
     /* A child of vfork(2) runs in its parent's memory, so these are the parent's figures. */
     vmarena_heap_stats(vmarena_malloc.heap, &now);
     const struct vmarena_heap_stats *before = &vmarena_malloc.before;
+    atomic_store_explicit(&out->guard_kind, (uint32_t)now.guard_kind, memory_order_relaxed);
     atomic_store_explicit(&out->guarded, now.allocs - before->allocs, memory_order_relaxed);
     atomic_store_explicit(&out->unguarded, now.unguarded - before->unguarded + atomic_load(&vmarena_malloc.bypassed),
                           memory_order_relaxed);
@@ -94,6 +95,7 @@ static void heap_options(struct vmarena_heap_options *out) {
     static const enum vmarena_guard_kind kinds[] = {
         [VMARENA_BACKEND_AUTO] = VMARENA_GUARD_AUTO,
         [VMARENA_BACKEND_MARKER] = VMARENA_GUARD_MARKER,
+        [VMARENA_BACKEND_USERFAULT] = VMARENA_GUARD_USERFAULT,
         [VMARENA_BACKEND_PROTECT] = VMARENA_GUARD_PROTECT,
     };
     const struct vmarena_guard_options *options = &vmarena_malloc.options;
