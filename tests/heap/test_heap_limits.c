@@ -193,8 +193,8 @@ static void test_sampling_of_two_heaps(void **state) {
     struct vmarena_heap *often = new_heap_with_fallback(.sample = 2), *seldom = new_heap_with_fallback(.sample = 1000);
     (void)state;
     for (size_t i = 0; i < 20000; i++) {
-        (void)new_object(often, 24, 0);
-        (void)new_object(seldom, 24, 0);
+        assert_int_equal(vmarena_heap_free(often, new_object(often, 24, 0)), 0);
+        assert_int_equal(vmarena_heap_free(seldom, new_object(seldom, 24, 0)), 0);
     }
     /* Six standard deviations around 10,000 and 20. */
     assert_in_range(stats_of(often).allocs, 9750, 10250);
@@ -225,7 +225,7 @@ static void test_sampling_seldom(void **state) {
     }
     for (size_t i = 0; i < 64; i++) {
         struct vmarena_heap *heap = new_heap_with_fallback(.sample = (size_t)1 << 40);
-        (void)new_object(heap, 24, 0);
+        assert_int_equal(vmarena_heap_free(heap, new_object(heap, 24, 0)), 0);
         for (size_t shard = 0; shard < VMARENA_SHARDS; shard++)
             if (heap->shards[shard].gap > longest) longest = heap->shards[shard].gap;
         vmarena_heap_destroy(heap);

@@ -401,7 +401,9 @@ static int raise_when_cutting(enum moment moment, enum call call, char *address,
     return 0;
 }
 
-static void *plain_alloc(size_t size, size_t align, void *arg) { return (void)arg, aligned_alloc(align, size); }
+static void *plain_alloc(size_t size, size_t align, void *arg) {
+    return (void)arg, aligned_alloc(align, (size + align - 1) / align * align);
+}
 static void *plain_calloc(size_t size, size_t align, void *arg) { return (void)align, (void)arg, calloc(1, size); }
 static void *plain_realloc(void *pointer, size_t size, void *arg) { return (void)arg, realloc(pointer, size); }
 static void plain_free(void *pointer, void *arg) { (void)arg, free(pointer); }
