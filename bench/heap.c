@@ -313,7 +313,11 @@ int main(int argc, char **argv) {
                       floor_pairs, pages, 1.5);
     else if (!bench.json) printf("no guard markers here: no floor to compare with\n");
     heap_end(&pairs);
-    if (*VMARENA_PRELOAD != '\0') measure_guard(pages);
+    if (*VMARENA_PRELOAD != '\0') {
+        /* Without it the dynamic linker goes on by itself, and glibc's malloc would be measured. */
+        bench_must(access(VMARENA_PRELOAD, R_OK) == 0, "finding the preloaded malloc, " VMARENA_PRELOAD);
+        measure_guard(pages);
+    }
     against_sodium();
     measure_memory();
     return bench_end();
