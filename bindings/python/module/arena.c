@@ -305,13 +305,12 @@ static PyObject *owns(PyObject *module, PyObject *args) {
     return vmarena_py_leave(arena, PyBool_FromLong(owned));
 }
 
-static PyObject *stats(PyObject *module, PyObject *object) {
+static PyObject *figures(PyObject *object, void (*read)(const struct vmarena *, struct vmarena_stats *)) {
     struct vmarena_stats s;
-    (void)module;
     Handle *arena = vmarena_py_enter(object, VMARENA_PY_ARENA);
     if (arena == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS;
-    vmarena_stats(arena->object, &s);
+    read(arena->object, &s);
     Py_END_ALLOW_THREADS;
     (void)vmarena_py_leave(arena, NULL);
     return Py_BuildValue("{s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:I,s:I,s:i,s:i,s:i,s:i,s:N,s:N,s:N}", "reserved",
@@ -323,6 +322,9 @@ static PyObject *stats(PyObject *module, PyObject *object) {
                          (int)s.commit_policy, "named", PyBool_FromLong(s.named), "sealed", PyBool_FromLong(s.sealed),
                          "annotated", PyBool_FromLong(s.annotated));
 }
+
+static PyObject *stats(PyObject *module, PyObject *object) { return (void)module, figures(object, vmarena_stats); }
+static PyObject *info(PyObject *module, PyObject *object) { return (void)module, figures(object, vmarena_info); }
 
 PyMethodDef vmarena_py_arena_methods[] = {
     {"create", create, METH_VARARGS, NULL},
@@ -340,5 +342,6 @@ PyMethodDef vmarena_py_arena_methods[] = {
     {"seal", seal, METH_O, NULL},
     {"owns", owns, METH_VARARGS, NULL},
     {"stats", stats, METH_O, NULL},
+    {"info", info, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

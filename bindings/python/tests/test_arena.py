@@ -2,6 +2,7 @@
 """Arenas, heaps and memory: what they do, and whose life depends on whose."""
 
 import ctypes
+import dataclasses
 import errno
 import gc
 import signal
@@ -363,7 +364,9 @@ def test_discard_prefault_and_stats():
         assert arena.stats().resident == 16 * PAGE
         arena.discard(memory, 8 * PAGE)
         assert bytes(memory) == bytes(8 * PAGE) + b"\1" * (8 * PAGE)
-        stats = arena.stats()
+        stats, info = arena.stats(), arena.info()
+        assert (info.resident, info.huge) == (0, 0)
+        assert dataclasses.replace(info, resident=stats.resident, huge=stats.huge) == stats
         assert (stats.reserved, stats.used, stats.page_size, stats.prot) == (1 << 20, 16 * PAGE, PAGE, 3)
         assert (stats.huge_asked, stats.sealed, stats.flags) == (Huge.NEVER, False, Flag(0))
         assert isinstance(stats.guard_kind, GuardKind)
