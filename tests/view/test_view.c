@@ -739,6 +739,7 @@ static void faults_in_place_of_an_absent_view(void *arg) {
 
 static void test_absent_in_a_child(void **state) {
     (void)state;
+    skip_under_valgrind("Valgrind takes memory that MADV_DONTFORK leaves out for mapped in the child");
     struct absent absent;
     int fd = make_file(3 * page);
     struct vmarena_view_options options = {.flags = VMARENA_DONT_FORK, .name = "absent"};
