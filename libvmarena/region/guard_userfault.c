@@ -62,7 +62,7 @@ static int replace_descriptor(int old, bool in_child) {
 /* The number of the old descriptor is left alone: in a child it may be closed, but after a program closed ours the number
  * may be another file's. */
 static int renew_descriptor(int old, bool in_child) {
-    vmarena_prim_global_lock();
+    (void)vmarena_prim_global_lock(); /* cannot fail: a region was added under it */
     int error = in_child && is_own() ? 0 : replace_descriptor(old, in_child);
     vmarena_prim_global_unlock();
     return error;
@@ -195,7 +195,7 @@ static bool userfault_works(struct vmarena_guards *guards) {
     if (guards->flags & (VMARENA_GUARDS_LOCKED | VMARENA_GUARDS_WIPED)) return false;
     /* What mlockall(2) has locked cannot be given back, and that is how pages are closed. */
     if (vmarena_prim_discard(region->base, vmarena_prim_page_size()) != 0) return false;
-    vmarena_prim_global_lock();
+    (void)vmarena_prim_global_lock(); /* cannot fail: a region was added under it */
     int error = shared.ready ? register_next(region) : register_first(region);
     if (error == 0) region->userfault = true;
     vmarena_prim_global_unlock();

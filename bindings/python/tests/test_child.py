@@ -128,7 +128,7 @@ except vmarena.Fault as fault: print(fault.kind, fault.distance)
 """
     done = python(program)
     assert (done.stdout, done.returncode) == ("overrun 1\n", 0)
-    # What the function itself turned on writes where it was told to.
+    # A faulthandler that the function itself turned on writes to the file that it was given.
     assert done.stderr.count("Fatal Python error: Segmentation fault") == (when == "in the child")
 
 
